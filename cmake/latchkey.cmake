@@ -1,0 +1,57 @@
+# How each part of the house is built: warnings, sanitizers, and the functions that the parts' CMakeLists.txt use.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+
+add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Werror -fstack-protector-strong)
+add_compile_definitions($<$<CONFIG:RelWithDebInfo>:_FORTIFY_SOURCE=2>)
+add_link_options(-Wl,-z,relro,-z,now)
+find_program(LATCHKEY_LLD ld.lld)
+if(LATCHKEY_LLD)
+    add_link_options(-fuse-ld=lld)
+endif()
+
+# What the static helper links must come without sanitizers: a static program cannot carry them.
+set(LATCHKEY_SANITIZE_FLAGS "")
+if(LATCHKEY_SANITIZE)
+    set(LATCHKEY_SANITIZE_FLAGS -fsanitize=${LATCHKEY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    add_compile_options(${LATCHKEY_SANITIZE_FLAGS})
+    add_link_options(${LATCHKEY_SANITIZE_FLAGS})
+endif()
+
+if(LATCHKEY_TESTS)
+    enable_testing()
+    include(GoogleTest)
+    find_package(GTest REQUIRED)
+endif()
+
+# Every include is written from the top of the tree: "core/base/result.h".
+include_directories(${CMAKE_SOURCE_DIR})
+
+# lk_room(NAME SOURCES … [LINK …]): static library lk_NAME.
+function(lk_room name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+    add_library(lk_${name} STATIC ${ARG_SOURCES})
+    target_link_libraries(lk_${name} PUBLIC ${ARG_LINK})
+endfunction()
+
+# lk_test(NAME SOURCES … [LINK …]): GoogleTest program NAME_test with each case known to ctest by its sentence.
+function(lk_test name)
+    if(NOT LATCHKEY_TESTS)
+        return()
+    endif()
+    cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+    add_executable(${name}_test ${ARG_SOURCES})
+    target_link_libraries(${name}_test PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main)
+    set_target_properties(${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/unit)
+    gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
+endfunction()
+
+# lk_plugin(NAME SOURCES … [LINK …]): plugins/NAME.so, with the one exported symbol of the seam.
+function(lk_plugin name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+    add_library(plugin-${name} MODULE ${ARG_SOURCES})
+    target_link_libraries(plugin-${name} PRIVATE ${ARG_LINK})
+    set_target_properties(plugin-${name} PROPERTIES
+        PREFIX "" OUTPUT_NAME ${name} LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/plugins)
+endfunction()

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Revocations: what was taken away, in the order of epochs. A selector names what; the set answers whether a
+// credential is covered in time that does not grow with the set; a revocation is dropped once the last
+// certificate that it covers has ended. Values; a set belongs to one thread.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/base/bytes.h"
+#include "core/base/clock.h"
+#include "core/base/names.h"
+#include "core/base/result.h"
+
+namespace latchkey::revocation {
+
+enum class SelectorKind : std::uint8_t { kUser = 1, kKey, kCertificate, kVm, kCa, kBefore };
+
+// The text of each kind: user name; SHA256 fingerprint; decimal serial; VM name; CA fingerprint; decimal
+// micros.
+struct Selector {
+    SelectorKind kind = SelectorKind::kUser;
+    std::string text;
+
+    static Result<Selector> parse(std::string_view kind, std::string_view text);
+    std::string_view kind_name() const; // "user", "key", "cert", "vm", "ca", "before"
+    bool operator==(const Selector&) const = default;
+};
+
+struct Revocation {
+    Epoch epoch;
+    Selector selector;
+    Micros made_at; // covers what was issued until then
+    Micros drop_at; // when the last certificate that it covers has ended
+    bool operator==(const Revocation&) const = default;
+};
+
+// What is asked of the set: one credential at one VM.
+struct Credential {
+    UserName user;
+    Fingerprint key;
+    Serial serial; // 0: none yet
+    Fingerprint ca;
+    VmName vm;
+    Micros
+        issued_at; // when the certificate was issued; a revocation covers what was issued until it was made
+};
+
+class RevocationSet {
+public:
+    Epoch epoch() const { return epoch_; }
+    // In epoch order without a gap; kConflict otherwise, and the set is unchanged.
+    Status apply(const Revocation& revocation);
+    // Everything replaced, as a full resync brings it: the epoch may not go back (kConflict: rollback).
+    Status replace(Epoch epoch, std::vector<Revocation> revocations);
+    // The revocation that covers it, if any. User, key, CA and VM selectors cover what was issued until
+    // made_at.
+    std::optional<Revocation> covers(const Credential& credential) const;
+    // Those whose drop_at has passed are forgotten; the epoch stays. Returns how many.
+    std::size_t drop_ended(Micros now);
+    std::size_t size() const;
+    std::vector<Revocation> all() const; // in epoch order
+
+    // One file's worth: magic, version, epoch, entries, SHA-256 over all before. A torn or altered one is
+    // kTampered, and the caller denies: there is no fall-back to an empty set.
+    Bytes encode() const;
+    static Result<RevocationSet> decode(ByteView bytes);
+
+private:
+    void index(const Revocation& revocation);
+
+    Epoch epoch_;
+    std::map<Epoch, Revocation> by_epoch_;
+    std::unordered_map<std::string, Epoch> newest_; // "kind:text" -> the newest revocation of it
+    std::optional<Revocation> before_;              // the farthest "before"
+};
+
+} // namespace latchkey::revocation
