@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The store as the ledger sees it: an SQL driver behind the plugin seam. A plugin contains no query; all SQL
+// stands in broker/ledger. A Connection has one owner at a time and may move between threads between calls;
+// its calls block. Errors: kConflict where a transaction must be retried, kExists on a unique violation,
+// kUnavailable where the database is gone, kIo where it is full or unwritable.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/base/bytes.h"
+#include "core/base/result.h"
+
+namespace latchkey::plugin_host {
+
+using Null = std::monostate;
+using Value = std::variant<Null, std::int64_t, std::string, Bytes>;
+
+struct Rows {
+    std::vector<std::vector<Value>> rows;
+    std::int64_t changed = 0; // rows that the statement inserted, updated or deleted
+};
+
+class Connection {
+public:
+    virtual ~Connection() = default;
+    // One statement, parameters $1, $2, …; prepared once a connection and kept.
+    virtual Result<Rows> run(std::string_view sql, std::span<const Value> parameters) = 0;
+    // Several statements without parameters: a migration.
+    virtual Status run_script(std::string_view sql) = 0;
+    virtual Status begin(bool for_writing) = 0; // for_writing: takes the write lock at once (BEGIN IMMEDIATE)
+    virtual Status commit() = 0;                // durable when it returns
+    virtual Status rollback() = 0;
+    virtual Status
+    savepoint() = 0; // one level inside a transaction: a failing job does not fail its neighbours
+    virtual Status release_savepoint() = 0;
+    virtual Status rollback_to_savepoint() = 0;
+};
+
+class Store {
+public:
+    virtual ~Store() = default;
+    virtual Result<std::unique_ptr<Connection>> connect() = 0; // any thread
+    virtual std::string_view dialect() const = 0;              // "sqlite", "postgres": for migrations alone
+};
+
+} // namespace latchkey::plugin_host
