@@ -12,7 +12,13 @@
 #include "core/base/names.h"
 #include "core/base/result.h"
 
+namespace latchkey::wire {
+class Reader;
+}
+
 namespace latchkey::keys {
+
+class WeakKeyLookup;
 
 enum class KeyType : std::uint8_t {
     kEd25519 = 1,
@@ -31,7 +37,8 @@ std::string_view cert_type_name(KeyType type); // "ssh-ed25519-cert-v01@openssh.
 
 // What the strength rules allow beyond the fixed ones.
 struct StrengthRules {
-    unsigned min_rsa_bits = 3072; // never below 2048, whatever is configured
+    unsigned min_rsa_bits = 3072;               // never below 2048, whatever is configured
+    const WeakKeyLookup* weak_keys = nullptr; // borrowed for the call: published weak keys (weak_keys.h)
 };
 
 class PublicKey {
@@ -41,6 +48,8 @@ public:
     static Result<PublicKey> from_blob(ByteView blob);
     // "ssh-ed25519 AAAA… comment", one line; options before the type are refused. The comment is kept apart.
     static Result<PublicKey> from_line(std::string_view line);
+    // The key inside a certificate: takes the fields of that certificate type from the reader.
+    static Result<PublicKey> from_certificate_fields(std::string_view certificate_type, wire::Reader& reader);
 
     KeyType type() const { return type_; }
     const Bytes& blob() const { return blob_; }
@@ -53,8 +62,8 @@ public:
     bool is_hardware_backed() const { return type_ == KeyType::kSkEd25519 || type_ == KeyType::kSkEcdsa256; }
 
     // kWeakKey with a message of its own for: short RSA, RSA exponent below 65537 or even, ROCA
-    // (CVE-2017-15361), primes too close together (Fermat), Debian-weak keys (CVE-2008-0166, where the lists
-    // are installed).
+    // (CVE-2017-15361), primes too close together (Fermat), an ed25519 point of small order, and keys that
+    // rules.weak_keys knows (Debian, CVE-2008-0166).
     Status check_strength(const StrengthRules& rules = {}) const;
 
     // An SSH signature blob (string algorithm, string signature) over data. SHA-1 (ssh-rsa) is refused; for
