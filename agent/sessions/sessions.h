@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Which sshd monitor holds a session of which credential, and how such a session is ended for good. A process
+// is named by pid and start time, so that a reused pid is never mistaken for it. SessionTable: any thread.
+// SessionEnder: blocking, any thread, several sessions at once. Denied when in doubt: kStillThere is what a
+// receipt must not hide.
+
+#include <sys/types.h>
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/names.h"
+#include "core/base/result.h"
+#include "core/posix/stream.h"
+
+namespace latchkey::agent {
+
+struct ProcessId {
+    pid_t pid = 0;
+    std::uint64_t start_ticks = 0; // field 22 of /proc/PID/stat: clock ticks since boot
+    auto operator<=>(const ProcessId&) const = default;
+};
+
+// From /proc/PID/stat. kNotFound: no such process, or a zombie, which is gone for our purposes.
+Result<ProcessId> process_of(pid_t pid);
+// Checks that the child is still the same process before and after.
+Result<ProcessId> parent_of(const ProcessId& child);
+
+struct BoundSession {
+    std::uint64_t id = 0; // ours; unique within this agent's life
+    ProcessId monitor;    // the privileged sshd of this connection: logind's Leader, PAM's process
+    UserName user;
+    Login login;
+    Fingerprint key;
+    Serial serial;
+    Fingerprint ca;
+    Micros issued_at;
+    std::string from;
+    Micros since;
+    std::string logind_session; // empty: none when it was bound; the ender looks again
+};
+
+enum class EndResult : std::uint8_t { kGone = 1, kStillThere };
+
+class SessionEnder {
+public:
+    virtual ~SessionEnder();
+    // Blocking; ends everything of that session (logind scope where there is one, else monitor and all
+    // descendants by pidfd) and verifies that it is gone before `deadline`.
+    virtual EndResult end(const BoundSession& session, const posix::Deadline& deadline) = 0;
+};
+
+// use_logind: false only where no logind runs; with it, a session that has no scope is still ended by pidfd.
+std::unique_ptr<SessionEnder> make_session_ender(bool use_logind);
+
+class SessionTable {
+public:
+    void add(BoundSession session); // replaces what the same monitor held
+    std::optional<BoundSession> remove_by_monitor(const ProcessId& monitor);
+    std::vector<BoundSession> all() const;
+    std::vector<BoundSession> drop_dead(); // removes and returns those whose monitor is gone
+
+private:
+    mutable std::mutex mutex_;
+    std::vector<BoundSession> sessions_;
+};
+
+// From /proc/PID/cgroup: "12" for …/session-12.scope, else empty (also where the process is not that one).
+std::string logind_session_of(const ProcessId& process);
+
+} // namespace latchkey::agent
