@@ -23,6 +23,12 @@ public:
     SecretBytes() = default;
     explicit SecretBytes(std::size_t size) : bytes_(size) {}
     explicit SecretBytes(ByteView copy_of) : bytes_(copy_of.begin(), copy_of.end()) {}
+    // Takes the buffer over without a copy that nobody would wipe.
+    static SecretBytes adopt(Bytes bytes) {
+        SecretBytes secret;
+        secret.bytes_ = std::move(bytes);
+        return secret;
+    }
     SecretBytes(SecretBytes&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
     SecretBytes& operator=(SecretBytes&& other) noexcept {
         if (this != &other) {

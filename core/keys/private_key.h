@@ -26,7 +26,7 @@ public:
     // OpenSSH format ("-----BEGIN OPENSSH PRIVATE KEY-----"), unencrypted, or PKCS#8 PEM. A passphrase is
     // kUnsupported with the line to run. Limit 64 KiB.
     static Result<PrivateKey> from_pem(ByteView pem);
-    SecretBytes to_openssh_pem(std::string_view comment) const;
+    SecretBytes to_openssh_pem(std::string_view comment) const; // empty only where OpenSSL itself fails
 
     const PublicKey& public_key() const;
     // An SSH signature blob: string algorithm, string signature.
@@ -38,6 +38,7 @@ public:
 private:
     struct State;
     explicit PrivateKey(std::unique_ptr<State> state);
+    static Result<PrivateKey> adopt(evp_pkey_st* owned);
     std::unique_ptr<State> state_;
 };
 

@@ -209,7 +209,7 @@ Result<PublicKey> PublicKey::from_blob(ByteView blob) {
     LK_TRY(name, reader.text());
     const TypeRow* row = find_row(&TypeRow::name, name);
     if (row == nullptr) return unknown_type(name);
-    LK_TRY(fields, read_fields(*row, reader));
+    LK_CHECK(read_fields(*row, reader));
     LK_CHECK(reader.expect_end());
     PublicKey key;
     key.type_ = row->type;
@@ -222,7 +222,7 @@ Result<PublicKey> PublicKey::from_certificate_fields(std::string_view certificat
     const TypeRow* row = find_row(&TypeRow::cert_name, certificate_type);
     if (row == nullptr) return fail(Code::kUnsupported, "not a certificate of a type that we know");
     const ByteView before = reader.rest();
-    LK_TRY(fields, read_fields(*row, reader));
+    LK_CHECK(read_fields(*row, reader));
     const ByteView taken = before.first(before.size() - reader.rest().size());
     if (taken.size() + row->name.size() + 4 > kMaxBlobSize)
         return fail(Code::kTooLarge, "public key over 16 KiB");
@@ -240,7 +240,8 @@ Result<PublicKey> PublicKey::from_line(std::string_view line) {
     static constexpr std::string_view blank = " \t";
     if (line.size() > kMaxLineSize) return fail(Code::kTooLarge, "public key line over its limit");
     while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
-    if (std::ranges::any_of(line, [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == 0x7f; }))
+    if (std::ranges::any_of(as_bytes(line),
+                            [](std::uint8_t c) { return (c < ' ' && c != '\t') || c == 0x7f; }))
         return malformed("public key line with control characters, or more than one line");
     line.remove_prefix(std::min(line.find_first_not_of(blank), line.size()));
 

@@ -37,7 +37,7 @@ std::string_view cert_type_name(KeyType type); // "ssh-ed25519-cert-v01@openssh.
 
 // What the strength rules allow beyond the fixed ones.
 struct StrengthRules {
-    unsigned min_rsa_bits = 3072;               // never below 2048, whatever is configured
+    unsigned min_rsa_bits = 3072;             // never below 2048, whatever is configured
     const WeakKeyLookup* weak_keys = nullptr; // borrowed for the call: published weak keys (weak_keys.h)
 };
 

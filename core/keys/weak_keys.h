@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Published lists of weak keys, as Debian's openssh-blacklist packages lay them out: one file a type and length
-// (/usr/share/ssh/blacklist.RSA-2048, /etc/ssh/blacklist.RSA-4096), comment lines with '#', then sorted lines of
-// 20 hex digits: the last 80 bits of the key's MD5 fingerprint. Core opens no file: the caller reads it and hands
-// over its text. Nothing is embedded, and Debian 12 no longer ships the packages: without a list there is no check.
+// Published lists of weak keys, as Debian's openssh-blacklist packages lay them out: one file a type and
+// length
+// (/usr/share/ssh/blacklist.RSA-2048, /etc/ssh/blacklist.RSA-4096), comment lines with '#', then sorted lines
+// of 20 hex digits: the last 80 bits of the key's MD5 fingerprint. Core opens no file: the caller reads it
+// and hands over its text. Nothing is embedded, and Debian 12 no longer ships the packages: without a list
+// there is no check.
 
 #include <string>
 #include <string_view>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// OpenSSH KRL export (PROTOCOL.krl) of revoked serials, key ids, and keys by SHA-256: lists and ranges only,
+// OpenSSH KRL export (PROTOCOL.krl) of revoked serials and of keys by SHA-256: lists and ranges only,
 // never the bitmap section, which stock ssh-keygen can write and no sshd can read. The broker loads each with
 // ssh-keygen -Q before it gives it out.
 

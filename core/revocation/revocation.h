@@ -5,7 +5,6 @@
 // certificate that it covers has ended. Values; a set belongs to one thread.
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -17,6 +16,8 @@
 #include "core/base/result.h"
 
 namespace latchkey::revocation {
+
+inline constexpr std::size_t kMaxEncodedSize = std::size_t{256} * 1024 * 1024; // of a set: 3 million entries
 
 enum class SelectorKind : std::uint8_t { kUser = 1, kKey, kCertificate, kVm, kCa, kBefore };
 
@@ -71,12 +72,20 @@ public:
     static Result<RevocationSet> decode(ByteView bytes);
 
 private:
+    struct Reach { // the revocation, and until when issued credentials it covers
+        Epoch epoch;
+        Micros until;
+    };
+
     void index(const Revocation& revocation);
+    void index_all();
+    std::optional<Revocation> at(Epoch epoch) const;
 
     Epoch epoch_;
-    std::map<Epoch, Revocation> by_epoch_;
-    std::unordered_map<std::string, Epoch> newest_; // "kind:text" -> the newest revocation of it
-    std::optional<Revocation> before_;              // the farthest "before"
+    std::vector<Revocation> entries_; // in epoch order
+    std::unordered_map<std::uint64_t, Epoch> by_serial_;
+    std::unordered_map<std::string, Reach> by_name_; // kind and text -> the farthest revocation of it
+    std::optional<Reach> before_;                    // the farthest "before"
 };
 
 } // namespace latchkey::revocation
