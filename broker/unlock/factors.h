@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Second factors of a user and the unlock that an accepted answer opens. A refusal is a value (Outcome), an
+// Error means that the question could not be judged: both deny. Blocks on the ledger and in a plugin; any
+// thread. One check a user at a time in this process; others wait their turn. The ledger and the clock
+// outlive it.
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/ledger/ledger.h"
+#include "broker/ledger/model.h"
+#include "broker/plugin_host/factor.h"
+#include "core/base/clock.h"
+#include "core/base/result.h"
+
+namespace latchkey::unlock {
+
+inline constexpr Micros kDefaultUnlock = from_seconds(12 * 3600);
+inline constexpr std::size_t kMaxAnswer = 256;
+
+struct Outcome {
+    bool accepted = false;
+    std::string reason;    // "wrong code", "code used before", "blocked", "no factor", "account locked"
+    Micros blocked_until;  // 0: not blocked
+    ledger::Unlock unlock; // where accepted: as it stands now
+};
+
+class Factors {
+public:
+    struct Options {
+        const Clock* clock = nullptr;
+        std::string issuer = "Latchkey"; // the name that an authenticator shows
+        Micros unlock_for = kDefaultUnlock;
+    };
+    Factors(ledger::Ledger& ledger, std::vector<std::unique_ptr<plugin_host::Factor>> plugins,
+            Options options);
+
+    // What to ask this user; the same words for a user without a factor.
+    std::string prompt(RowId user);
+    // Judges the answer over all factors of the user. Accepted: the factor's next state, the cleared count
+    // and the unlock of this key are one transaction.
+    Result<Outcome> check(RowId user, RowId key, std::string_view answer, const std::string& from);
+
+    // nullptr where no such plugin is loaded. Owned here.
+    plugin_host::Factor* plugin(std::string_view kind) const;
+    std::vector<std::string> kinds() const;
+
+    const Options& options() const { return options_; }
+    ledger::Ledger& ledger() const { return ledger_; }
+
+private:
+    class Turn; // one check a user at a time
+
+    Result<Outcome> accept(const ledger::User& user, RowId key, const ledger::FactorRow& factor,
+                           const SecretBytes& next_state, const std::string& from);
+    Result<Outcome> refuse(const ledger::User& user, const std::string& reason, const std::string& from);
+
+    ledger::Ledger& ledger_;
+    std::map<std::string, std::unique_ptr<plugin_host::Factor>, std::less<>> plugins_;
+    Options options_;
+    std::mutex mutex_;
+    std::condition_variable turn_free_;
+    std::set<std::uint64_t> checking_; // users, under mutex_
+};
+
+} // namespace latchkey::unlock
