@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The hub: all connected agents. One io_context thread ("lk-hub") owns sockets and state; ledger and issuer
+// work runs on a small pool ("lk-hub-work") and posts back. Every public call may come from any thread; only
+// start(), stop() and wait_receipts() block. It registers itself with Ledger::on_epoch and on_policy_change.
+// Everything it borrows outlives it, the ledger included: stop the hub first.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/issue/issuer.h"
+#include "broker/ledger/ledger.h"
+#include "core/base/clock.h"
+#include "core/keys/private_key.h"
+#include "core/keys/public_key.h"
+
+namespace latchkey::hub {
+
+enum class LogLevel : std::uint8_t { kInfo = 1, kWarn, kError };
+
+struct Settings {
+    std::string listen = "0.0.0.0:7443"; // address:port, "[v6]:port"; port 0: any
+    Micros heartbeat = from_seconds(5);
+    Micros handshake_deadline = from_seconds(10); // from accept to Welcome's Hello
+    std::size_t max_agents = 20000;
+    std::size_t max_unauthenticated = 512;
+    std::size_t max_unauthenticated_per_address = 64;
+    std::size_t queue_bytes = 4 * 1024 * 1024; // waiting for one agent; over it the agent is dropped
+    unsigned workers = 4;
+    std::string software = "latchkeyd";
+};
+
+// Who has answered a revocation. A VM counts once its signed receipt for this epoch, or a later one, is in
+// the ledger, or where it joined after.
+struct ReceiptCount {
+    struct Missing {
+        VmName name;
+        bool is_connected = false;
+        Micros last_seen;
+        Micros grants_end; // when the last grant that it may still serve ends
+    };
+    std::size_t expected = 0; // active VMs
+    std::size_t confirmed = 0;
+    std::vector<Missing> missing; // connected ones first, then by name
+    bool is_complete() const { return missing.empty(); }
+};
+
+class Hub {
+public:
+    struct Parts {
+        ledger::Ledger& ledger;
+        issue::Issuer& issuer;
+        const keys::PrivateKey& identity;         // ed25519: what join tokens pin
+        std::vector<keys::PublicKey> ledger_keys; // what VMs trust for statements
+        const Clock& clock;
+        std::function<void(LogLevel, std::string_view)> log; // any thread; may be empty
+    };
+
+    // Binds and starts the threads. kConfig for an address that does not parse, kIo where it cannot be bound.
+    static Result<std::unique_ptr<Hub>> start(Parts parts, Settings settings);
+    ~Hub();
+    void stop(); // closes every connection and ends the threads; idempotent
+
+    std::uint16_t port() const;
+
+    // An unlock opened or was renewed: fresh grants to the connected VMs where this user was lately.
+    void prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock);
+
+    Result<ReceiptCount> receipts(Epoch epoch);
+    // Until every *connected* VM has confirmed, or the time (Clock::monotonic) has come. True: all connected
+    // ones have.
+    bool wait_receipts(Epoch epoch, Micros deadline_monotonic);
+
+    // kUnavailable where the VM is not connected.
+    Status end_session(VmId vm, std::uint64_t session, std::string_view reason);
+    bool connected(VmId vm) const;
+    std::size_t connected_count() const;
+
+private:
+    struct State;
+    explicit Hub(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+} // namespace latchkey::hub
