@@ -34,10 +34,13 @@ public:
     // Several statements without parameters: a migration.
     virtual Status run_script(std::string_view sql) = 0;
     virtual Status begin(bool for_writing) = 0; // for_writing: takes the write lock at once (BEGIN IMMEDIATE)
-    virtual Status commit() = 0;                // durable when it returns
-    virtual Status rollback() = 0;
-    virtual Status
-    savepoint() = 0; // one level inside a transaction: a failing job does not fail its neighbours
+    // Durable when it returns. Where it fails, it has rolled back: there is no transaction, either way.
+    virtual Status commit() = 0;
+    virtual Status rollback() = 0; // nothing to do without a transaction
+    // One level inside a transaction: a failing job does not fail its neighbours. Release keeps what was done
+    // since, rollback_to undoes it; both end the savepoint. A database that gave the whole transaction up (a
+    // full disk) fails each call until rollback().
+    virtual Status savepoint() = 0;
     virtual Status release_savepoint() = 0;
     virtual Status rollback_to_savepoint() = 0;
 };
