@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The place of one test run on this machine: a root-owned folder, test accounts, PAM services, processes.
+
+sshd refuses helpers beneath a world-writable folder such as /tmp, so the folder is /var/lib/latchkey-tests/<pid>.
+All that is made outside of it is noted in its file `manifest` first: remove() takes it away again, and sweep() does
+so for runs that were killed. Main thread only.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from .wait import wait_for
+
+ROOT = Path("/var/lib/latchkey-tests")
+
+
+class Place:
+    def __init__(self):
+        sweep()
+        self.path = ROOT / str(os.getpid())
+        self.reports = self.path / "reports"  # sanitizer findings
+        for folder in (ROOT, self.path, self.reports):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
+        self.reports.chmod(0o1777)  # the broker and the signer are other users
+        self.logs = []
+        self._note("owner", os.getpid(), _start_time(os.getpid()))
+
+    def folder(self, name):
+        """A new folder of this name (or name-2, name-3 …), 0755 and root's, as its parents are."""
+        number = 1
+        while True:
+            path = self.path / (name if number == 1 else f"{name}-{number}")
+            if not path.exists():
+                path.mkdir()
+                path.chmod(0o755)
+                return path
+            number += 1
+
+    def account(self, name):
+        """The real name of the test account `name`; the account is made at the first call."""
+        real = f"lk{os.getpid()}{name}"
+        home = self.path / "home" / name
+        if not home.exists():
+            self._note("account", real)
+            subprocess.run(
+                ["useradd", "--no-create-home", "--home-dir", home, "--shell", "/bin/sh", "--user-group",
+                 "--no-log-init", real], check=True, stdin=subprocess.DEVNULL)
+            home.mkdir(parents=True)
+            shutil.chown(home, real, real)
+            home.chmod(0o755)
+        return real
+
+    def home(self, name):
+        return self.path / "home" / name
+
+    def pam_service(self, name, text):
+        path = Path("/etc/pam.d") / name
+        self._note("pam", name)
+        path.write_text(text)
+
+    def started(self, pid):
+        self._note("process", pid, _start_time(pid))
+
+    def log(self, path):
+        """Names a log whose end is shown with each failed test."""
+        self.logs.append(Path(path))
+
+    def sanitizer_reports(self):
+        return sorted(self.reports.glob("sanitizer*"))
+
+    def remove(self):
+        _remove(self.path)
+
+    def _note(self, *words):
+        with open(self.path / "manifest", "a", encoding="utf-8") as manifest:
+            print(*words, file=manifest)
+
+
+def sweep():
+    """Removes the places of runs whose process is gone."""
+    for path in sorted(ROOT.glob("[0-9]*")):
+        notes = _notes(path)
+        owner = next((words for words in notes if words[0] == "owner"), None)
+        if owner is None or _start_time(int(owner[1])) != owner[2]:
+            _remove(path)
+
+
+def _remove(path):
+    for kind, name, *more in reversed(_notes(path)):
+        if kind == "process" and _start_time(int(name)) == more[0]:
+            kill(int(name))
+        elif kind == "pam":
+            (Path("/etc/pam.d") / name).unlink(missing_ok=True)
+        elif kind == "account":
+            _remove_account(name)
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        ROOT.rmdir()
+    except OSError:
+        pass  # another run has its place there
+
+
+def _remove_account(name):
+    found = subprocess.run(["id", "-u", name], capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        return
+    uid = int(found.stdout)
+
+    def none_left():
+        pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _uid(entry) == uid]
+        for pid in pids:
+            kill(pid)
+        return not pids
+
+    wait_for(none_left, 10, f"the end of {name}'s processes")
+    subprocess.run(["userdel", name], check=True, stdin=subprocess.DEVNULL)
+
+
+def _notes(path):
+    try:
+        return [line.split() for line in (path / "manifest").read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+def _start_time(pid):
+    """Field 22 of /proc/PID/stat, which tells a process from a later one of the same pid; None if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _uid(entry):
+    try:
+        return entry.stat().st_uid
+    except FileNotFoundError:
+        return None
+
+
+def descendants(pid):
+    """The pids of all processes below `pid`, itself not among them."""
+    parents = {int(entry.name): _parent(entry) for entry in Path("/proc").glob("[0-9]*")}
+    found, added = {pid}, True
+    while added:
+        added = {child for child, parent in parents.items() if parent in found} - found
+        found |= added
+    return sorted(found - {pid})
+
+
+def alive(pid):
+    """Whether it still runs: a process that ended and waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _parent(entry):
+    try:
+        return int((entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def kill(pid):
+    """SIGKILL, to a process that may have ended meanwhile."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

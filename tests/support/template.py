@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fills in the files of templates/."""
+
+from pathlib import Path
+from string import Template
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+def fill(name, **values):
+    """The template's text; KeyError for a name that it uses and the caller does not give."""
+    return Template((FOLDER / name).read_text(encoding="utf-8")).substitute(values)
