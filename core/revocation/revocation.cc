@@ -141,6 +141,8 @@ void RevocationSet::index_all() {
     by_serial_.clear();
     by_name_.clear();
     before_.reset();
+    shadowed_ = 0;
+    next_drop_ = {INT64_MAX};
     by_serial_.reserve(entries_.size());
     for (const Revocation& entry : entries_) index(entry);
 }
@@ -148,19 +150,35 @@ void RevocationSet::index_all() {
 // Of several revocations of one thing the farthest counts: it covers what the others cover.
 void RevocationSet::index(const Revocation& revocation) {
     const Selector& selector = revocation.selector;
+    next_drop_ = std::min(next_drop_, revocation.drop_at);
     if (selector.kind == SelectorKind::kCertificate) {
-        by_serial_[number_of(selector)] = revocation.epoch;
+        const auto [place, is_new] = by_serial_.insert_or_assign(number_of(selector), revocation.epoch);
+        if (!is_new) ++shadowed_;
         return;
     }
     if (selector.kind == SelectorKind::kBefore) {
         const Micros until{static_cast<std::int64_t>(number_of(selector))};
+        if (before_) ++shadowed_;
         if (!before_ || before_->until < until) before_ = Reach{revocation.epoch, until};
         return;
     }
-    const auto [place, is_new] = by_name_.try_emplace(name_key(selector.kind, selector.text),
-                                                      Reach{revocation.epoch, revocation.made_at});
-    if (!is_new && place->second.until <= revocation.made_at)
-        place->second = Reach{revocation.epoch, revocation.made_at};
+    const Reach reach{revocation.epoch, revocation.made_at};
+    const auto [place, is_new] = by_name_.try_emplace(name_key(selector.kind, selector.text), reach);
+    if (is_new) return;
+    ++shadowed_;
+    if (place->second.until <= reach.until) place->second = reach;
+}
+
+// Only where nothing is shadowed: what leaves the index then has no other behind it.
+void RevocationSet::unindex(const Revocation& revocation) {
+    const Selector& selector = revocation.selector;
+    if (selector.kind == SelectorKind::kCertificate) {
+        by_serial_.erase(number_of(selector));
+    } else if (selector.kind == SelectorKind::kBefore) {
+        before_.reset();
+    } else {
+        by_name_.erase(name_key(selector.kind, selector.text));
+    }
 }
 
 std::optional<Revocation> RevocationSet::at(Epoch epoch) const {
@@ -190,9 +208,15 @@ std::optional<Revocation> RevocationSet::covers(const Credential& credential) co
 }
 
 std::size_t RevocationSet::drop_ended(Micros now) {
-    const std::size_t dropped =
-        std::erase_if(entries_, [now](const Revocation& entry) { return entry.drop_at <= now; });
-    if (dropped > 0) index_all();
+    if (now < next_drop_) return 0;
+    next_drop_ = {INT64_MAX};
+    const std::size_t dropped = std::erase_if(entries_, [&](const Revocation& entry) {
+        const bool has_ended = entry.drop_at <= now;
+        if (!has_ended) next_drop_ = std::min(next_drop_, entry.drop_at);
+        if (has_ended && shadowed_ == 0) unindex(entry);
+        return has_ended;
+    });
+    if (dropped > 0 && shadowed_ > 0) index_all();
     return dropped;
 }
 

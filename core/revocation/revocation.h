@@ -79,6 +79,7 @@ private:
 
     void index(const Revocation& revocation);
     void index_all();
+    void unindex(const Revocation& revocation);
     std::optional<Revocation> at(Epoch epoch) const;
 
     Epoch epoch_;
@@ -86,6 +87,8 @@ private:
     std::unordered_map<std::uint64_t, Epoch> by_serial_;
     std::unordered_map<std::string, Reach> by_name_; // kind and text -> the farthest revocation of it
     std::optional<Reach> before_;                    // the farthest "before"
+    std::size_t shadowed_ = 0;    // entries that another, farther one keeps out of the index
+    Micros next_drop_{INT64_MAX}; // the earliest drop_at
 };
 
 } // namespace latchkey::revocation
