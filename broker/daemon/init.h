@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// `latchkeyd init`: configuration file, keys, database, and the first admin with key and factor. What is
+// there already stays; run again after an interruption it goes on where it was. Refused where an admin
+// exists. Needs a terminal only to confirm the first code; without one the code is not asked for.
+
+#include <filesystem>
+#include <string>
+
+#include "broker/daemon/config.h"
+
+namespace latchkey::daemon {
+
+struct InitOptions {
+    std::filesystem::path config_file;
+    Config fresh; // what to write where there is no configuration file yet
+    std::string admin = "admin";
+    std::string admin_email;
+    std::filesystem::path admin_key; // public key file
+};
+
+Status init(const InitOptions& options);
+
+} // namespace latchkey::daemon
