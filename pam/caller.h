@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What libpam knows about the login at hand, read through its handle, which stays libpam's. One thread:
+// PAM's.
+
+#include <security/pam_modules.h>
+
+#include <string>
+
+#include "core/base/names.h"
+#include "core/base/result.h"
+
+namespace latchkey::pam {
+
+class Caller {
+public:
+    explicit Caller(pam_handle_t* handle) : handle_(handle) {}
+
+    // The account's own name, as the user database spells it: a name service that ignores case must not lead
+    // around the list of managed logins. kMalformed: a name that no managed login can have.
+    Result<Login> login() const;
+    std::string item(int type) const;                // PAM_SERVICE, PAM_RHOST; empty where not set
+    std::string environment(const char* name) const; // of PAM, not of the process
+
+    // One line in authpriv, after libpam's own "pam_latchkey(service:facility): ".
+    void log(int priority, const std::string& line) const;
+
+    // Remembered from open_session to close_session of the same handle.
+    bool remember_bound() const;
+    bool is_bound() const;
+
+private:
+    pam_handle_t* handle_;
+};
+
+} // namespace latchkey::pam
