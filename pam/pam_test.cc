@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+// The built module, loaded by libpam into a program of its own (pam_probe), with a fake agent on a real
+// socket.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <link.h>
+#include <security/pam_modules.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+
+#include "core/protocol/local.h"
+#include "pam/fake_agent.h"
+
+namespace latchkey::pam {
+namespace {
+
+struct Outcome {
+    int status = -1;
+    std::string out;
+};
+
+class Module : public ::testing::Test {
+protected:
+    void SetUp() override {
+        std::string name = (std::filesystem::temp_directory_path() / "lk-pam-test-XXXXXX").string();
+        ASSERT_NE(::mkdtemp(name.data()), nullptr);
+        folder_ = name;
+    }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+
+    void answer(Bytes reply) {
+        agent_ = std::make_unique<FakeAgent>([reply](const protocol::Frame&) { return reply; });
+    }
+    void stay_silent() {
+        agent_ = std::make_unique<FakeAgent>([](const protocol::Frame&) { return std::nullopt; });
+    }
+    void answer_session(protocol::Verdict verdict) {
+        agent_ = std::make_unique<FakeAgent>([verdict](const protocol::Frame& frame) -> std::optional<Bytes> {
+            if (frame.type == protocol::Type::kSessionClose)
+                return protocol::encode(protocol::Acknowledged{});
+            return protocol::encode(protocol::SessionAnswer{verdict, "because", {}});
+        });
+    }
+    void write_managed(const std::string& text, mode_t mode = 0644) {
+        std::filesystem::create_directory(folder_ / "state");
+        std::ofstream(managed()) << text;
+        ::chmod(managed().c_str(), mode);
+    }
+    std::string managed() const { return (folder_ / "state" / "managed-logins").string(); }
+
+    // The stack turns our PAM_IGNORE into a code that nothing else returns, and passes every other code on.
+    Outcome run(const std::string& words, const std::string& service = "lab", const std::string& more = "",
+                const std::string& login = "alice") {
+        const std::string socket = agent_ ? agent_->socket() : "/nonexistent/agent.sock";
+        const std::string line = std::string(" [ignore=1 default=done] ") + LATCHKEY_PAM_MODULE +
+                                 " scope=optional socket=" + socket + " managed=" + managed() + " " + more +
+                                 "\n";
+        std::ofstream file(folder_ / service);
+        for (const std::string facility : {"account", "session"}) {
+            file << facility << line << facility << " requisite pam_deny.so\n"
+                 << facility
+                 << " requisite pam_debug.so acct=authtok_expired open_session=authtok_expired"
+                    " close_session=authtok_expired\n";
+        }
+        file.close();
+        const std::string command = std::string(LATCHKEY_PAM_PROBE) + " " + folder_.string() + " " + service +
+                                    " '" + login + "' " + words;
+        FILE* pipe = ::popen(command.c_str(), "re");
+        Outcome outcome;
+        std::array<char, 256> chunk;
+        while (std::fgets(chunk.data(), chunk.size(), pipe) != nullptr) outcome.out += chunk.data();
+        const int status = ::pclose(pipe);
+        if (WIFEXITED(status)) outcome.status = WEXITSTATUS(status);
+        return outcome;
+    }
+    std::string account(const std::string& login = "alice") {
+        const Outcome outcome = run("rhost=192.0.2.7 acct_mgmt", "lab", "", login);
+        EXPECT_EQ(outcome.status, 0);
+        return outcome.out;
+    }
+
+    std::filesystem::path folder_;
+    std::unique_ptr<FakeAgent> agent_;
+};
+
+Bytes account_answer(protocol::Verdict verdict) {
+    return protocol::encode(protocol::AccountAnswer{verdict, "because", {}});
+}
+
+TEST_F(Module, AllowsAnAccountThatTheAgentAllows) {
+    answer(account_answer(protocol::Verdict::kAllow));
+    EXPECT_EQ(account(), "success\n");
+    ASSERT_EQ(agent_->requests().size(), 1U);
+    const auto asked = protocol::decode<protocol::AccountCheck>(agent_->requests()[0]);
+    ASSERT_TRUE(asked);
+    EXPECT_EQ(asked->login.str(), "alice");
+    EXPECT_EQ(asked->service, "lab");
+    EXPECT_EQ(asked->remote_host, "192.0.2.7");
+}
+
+TEST_F(Module, DeniesAnAccountThatTheAgentDenies) {
+    answer(account_answer(protocol::Verdict::kDeny));
+    EXPECT_EQ(account(), "perm_denied\n");
+}
+
+TEST_F(Module, PassesOverAnAccountThatIsNotManaged) {
+    answer(account_answer(protocol::Verdict::kUnmanaged));
+    EXPECT_EQ(account(), "ignore\n");
+}
+
+TEST_F(Module, PassesOverANameThatCannotBeManagedWithoutAsking) {
+    answer(account_answer(protocol::Verdict::kDeny));
+    EXPECT_EQ(account("EXAMPLE\\alice"), "ignore\n");
+    EXPECT_TRUE(agent_->requests().empty());
+}
+
+TEST_F(Module, DeniesAManagedLoginWithoutAnAgent) {
+    write_managed("# managed by policy\nbob\n  alice # the other one\n");
+    EXPECT_EQ(account(), "perm_denied\n");
+}
+
+TEST_F(Module, PassesOverAnUnmanagedLoginWithoutAnAgent) {
+    write_managed("# alice\nbob\nalice2\n");
+    EXPECT_EQ(account(), "ignore\n");
+}
+
+TEST_F(Module, PassesOverEverybodyWhereTheMachineNeverJoined) {
+    EXPECT_EQ(account(), "ignore\n");
+}
+
+TEST_F(Module, DeniesWithoutAnAgentWhereTheListIsMissing) {
+    std::filesystem::create_directory(folder_ / "state");
+    EXPECT_EQ(account(), "perm_denied\n");
+}
+
+TEST_F(Module, DeniesWithoutAnAgentWhereTheListIsNoFile) {
+    std::filesystem::create_directories(managed());
+    EXPECT_EQ(account(), "perm_denied\n");
+}
+
+TEST_F(Module, DeniesWithoutAnAgentWhereTheListIsDamaged) {
+    write_managed("bob\n\x01\x02/../\n");
+    EXPECT_EQ(account(), "perm_denied\n");
+}
+
+TEST_F(Module, DeniesWithoutAnAgentWhereOthersMayWriteTheList) {
+    write_managed("bob\n", 0664);
+    EXPECT_EQ(account(), "perm_denied\n");
+    write_managed("bob\n", 0644);
+    EXPECT_EQ(account(), "ignore\n");
+}
+
+TEST_F(Module, GoesByTheListAfterTwoSecondsOfSilence) {
+    stay_silent();
+    write_managed("alice\n");
+    const Micros start = SystemClock().monotonic();
+    EXPECT_EQ(account(), "perm_denied\n");
+    EXPECT_GE(SystemClock().monotonic() - start, from_millis(1990));
+    EXPECT_LT(SystemClock().monotonic() - start, from_seconds(20));
+    EXPECT_EQ(account("carol"), "ignore\n");
+}
+
+TEST_F(Module, GoesByTheListWhereTheAgentTalksNonsense) {
+    write_managed("alice\n");
+    answer(protocol::encode(protocol::SessionAnswer{protocol::Verdict::kAllow, {}, {}}));
+    EXPECT_EQ(account(), "perm_denied\n");
+    answer(protocol::encode(protocol::Refused{"internal", "out of order", "", {}}));
+    EXPECT_EQ(account(), "perm_denied\n");
+    Bytes no_verdict = account_answer(protocol::Verdict::kAllow);
+    no_verdict[5] = 0;
+    answer(no_verdict);
+    EXPECT_EQ(account(), "perm_denied\n");
+    EXPECT_EQ(account("carol"), "ignore\n");
+}
+
+TEST_F(Module, BindsASessionToItsCredentialAndLetsItGo) {
+    answer_session(protocol::Verdict::kAllow);
+    const Outcome outcome =
+        run("rhost=192.0.2.7 'SSH_AUTH_INFO_0=publickey ssh-ed25519 AAAA' XDG_SESSION_ID=c7 open_session "
+            "close_session");
+    EXPECT_EQ(outcome.out, "success\nsuccess\n");
+    const auto requests = agent_->requests();
+    ASSERT_EQ(requests.size(), 2U);
+    const auto opened = protocol::decode<protocol::SessionOpen>(requests[0]);
+    ASSERT_TRUE(opened);
+    EXPECT_EQ(opened->login.str(), "alice");
+    EXPECT_EQ(opened->service, "lab");
+    EXPECT_EQ(opened->remote_host, "192.0.2.7");
+    EXPECT_EQ(opened->auth_info, "publickey ssh-ed25519 AAAA");
+    EXPECT_EQ(opened->xdg_session, "c7");
+    const auto closed = protocol::decode<protocol::SessionClose>(requests[1]);
+    ASSERT_TRUE(closed);
+    EXPECT_EQ(closed->login.str(), "alice");
+}
+
+TEST_F(Module, PassesOverASessionThatIsNotManagedAndClosesNothing) {
+    answer_session(protocol::Verdict::kUnmanaged);
+    EXPECT_EQ(run("open_session close_session", "sshd-lab").out, "ignore\nignore\n");
+    EXPECT_EQ(agent_->requests().size(), 1U);
+}
+
+TEST_F(Module, ClosesASessionEvenWhereTheAgentHasGone) {
+    agent_ = std::make_unique<FakeAgent>([](const protocol::Frame& frame) -> std::optional<Bytes> {
+        if (frame.type == protocol::Type::kSessionClose) return Bytes{};
+        return protocol::encode(protocol::SessionAnswer{protocol::Verdict::kAllow, {}, {}});
+    });
+    EXPECT_EQ(run("open_session close_session").out, "success\nsuccess\n");
+}
+
+TEST_F(Module, EndsAnSshdWhoseSessionIsRefused) {
+    answer_session(protocol::Verdict::kDeny);
+    for (const char* service : {"sshd", "sshd-lab"}) {
+        const Outcome outcome = run("open_session close_session", service);
+        EXPECT_EQ(outcome.status, 255);
+        EXPECT_EQ(outcome.out, "");
+    }
+}
+
+TEST_F(Module, ReturnsARefusalToOtherServices) {
+    answer_session(protocol::Verdict::kDeny);
+    const Outcome outcome = run("open_session");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.out, "perm_denied\n");
+}
+
+TEST_F(Module, RefusesASessionAsItsOptionSays) {
+    answer_session(protocol::Verdict::kDeny);
+    EXPECT_EQ(run("open_session", "sshd", "on_refusal=return").out, "perm_denied\n");
+    EXPECT_EQ(run("open_session", "lab", "on_refusal=exit").status, 255);
+    EXPECT_EQ(run("open_session", "sshd", "on_refusal=retrun").status, 255) << "a slip must not weaken it";
+}
+
+TEST_F(Module, RefusesTheSessionOfAManagedLoginWithoutAnAgent) {
+    write_managed("alice\n");
+    EXPECT_EQ(run("open_session", "sshd").status, 255);
+    EXPECT_EQ(run("open_session", "sshd", "", "carol").out, "ignore\n");
+}
+
+TEST(ModuleFile, HasNothingToSayInTheOtherFacilities) {
+    void* module = ::dlopen(LATCHKEY_PAM_MODULE, RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(module, nullptr) << ::dlerror();
+    using Entry = int (*)(pam_handle_t*, int, int, const char**);
+    for (const char* name : {"pam_sm_authenticate", "pam_sm_setcred", "pam_sm_chauthtok"}) {
+        const auto entry = reinterpret_cast<Entry>(::dlsym(module, name));
+        ASSERT_NE(entry, nullptr) << name;
+        EXPECT_EQ(entry(nullptr, 0, 0, nullptr), PAM_IGNORE) << name;
+    }
+    ::dlclose(module);
+}
+
+TEST(ModuleFile, NeedsLibpamAndLibcOnlyAndShowsNothingOfItsInside) {
+    void* module = ::dlopen(LATCHKEY_PAM_MODULE, RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(module, nullptr) << ::dlerror();
+    link_map* map = nullptr;
+    ASSERT_EQ(::dlinfo(module, RTLD_DI_LINKMAP, static_cast<void*>(&map)), 0);
+    const char* names = nullptr;
+    for (const auto* entry = map->l_ld; entry->d_tag != DT_NULL; ++entry) {
+        if (entry->d_tag == DT_STRTAB) names = reinterpret_cast<const char*>(entry->d_un.d_ptr);
+    }
+    for (const auto* entry = map->l_ld; entry->d_tag != DT_NULL; ++entry) {
+        if (entry->d_tag != DT_NEEDED) continue;
+        const std::string needed = names + entry->d_un.d_val;
+        EXPECT_TRUE(needed == "libpam.so.0" || needed == "libc.so.6" || needed.starts_with("ld-linux"))
+            << needed;
+    }
+    EXPECT_EQ(::dlsym(module, "__cxa_throw"), nullptr);
+    EXPECT_NE(::dlsym(module, "pam_sm_open_session"), nullptr);
+    ::dlclose(module);
+}
+
+} // namespace
+} // namespace latchkey::pam
