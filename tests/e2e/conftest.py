@@ -2,7 +2,6 @@
 """Fixtures of the end-to-end tests. What they read from the environment:
 
 LATCHKEY_BUILD           the build folder under test (default build/dev)
-LATCHKEY_BUILD_PLAIN     another build, for the PAM module and helper, where LATCHKEY_BUILD carries sanitizers
 LATCHKEY_E2E_BACKENDS    kinds of VM to test on: "local lab" (default), or one of them
 LATCHKEY_REQUIRE_LAB     set: a machine that cannot boot the lab's VMs is a failure, not a skip
 """
@@ -55,8 +54,8 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(scope="session")
-def build():
-    return Build.from_environment()
+def build(run_place):
+    return Build.from_environment().install(run_place.folder("programs"))
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +106,7 @@ def network(request, backend):
 
 @pytest.fixture
 def new_vm(request, backend, place, build):
-    """new_vm(name=…, agent=True, offline_grace="1h") starts a VM of the wanted kind; it is removed at the end."""
+    """new_vm(name=…, agent=True, **keys of agent.toml) starts a VM of the wanted kind; it is removed at the end."""
     made = []
 
     def start(**how):
@@ -135,7 +134,7 @@ def _last_words(vm):
 
 @pytest.fixture
 def new_broker(place, build, network):
-    """new_broker(name=…, **settings): a broker with its first admin, serving."""
+    """new_broker(name=…, door={}, hub={}, limits={}): a broker with its first admin, serving."""
     made = []
 
     def start(**how):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from . import ssh
 from .daemon import Daemon
 from .keys import KeyPair
-from .template import fill
+from .template import fill, setting_lines
 from .totp import Totp
 
+# What stock output shows to a person: the secret in the otpauth:// line, the invite code after "invite…:".
 SECRET = re.compile(r"(?:secret=|[Ss]ecret: ?)([A-Z2-7]{16,})")
 INVITE = re.compile(r"(?:invite[^:\n]*: ?)(\S+)", re.IGNORECASE)
 
@@ -26,10 +27,16 @@ class Person:
     recovery_codes: list = field(default_factory=list)
 
 
-class Broker:
-    """latchkeyd from `build` on `network`. Its state outlives stop() and kill(): start() goes on with it."""
+def _answers(code):
+    return (lambda prompt, session: code.code()) if isinstance(code, Totp) else code
 
-    def __init__(self, place, build, network, name="broker", **settings):
+
+class Broker:
+    """latchkeyd from `build` on `network`. Its state outlives stop() and kill(): start() goes on with it.
+
+    `door`, `hub`, `limits`: dicts of what the configuration's sections are to hold besides the addresses."""
+
+    def __init__(self, place, build, network, name="broker", door=None, hub=None, limits=None):
         self.place = place
         self.build = build
         self.network = network
@@ -41,9 +48,11 @@ class Broker:
         self.environment = build.environment(place.reports)
         self.admin = None
         self.daemon = None
-        values = {"address": self.address, "door_port": self.door_port, "hub_port": self.hub_port,
-                  "folder": self.folder, "plugins": build.plugins, **settings}
-        self.config.write_text(fill("latchkeyd.toml", **values), encoding="utf-8")
+        self.config.write_text(fill(
+            "latchkeyd.toml", address=self.address, door_port=self.door_port, hub_port=self.hub_port,
+            state=self.folder / "state", plugins=build.plugins, user=place.account("broker"),
+            signer_user=place.account("signer"), door=setting_lines(door), hub=setting_lines(hub), limits=setting_lines(limits)),
+            encoding="utf-8")
 
     def latchkeyd(self, *words, stdin=""):
         """One command of latchkeyd on this broker's configuration, from start to end, as an ssh.Result."""
@@ -55,7 +64,8 @@ class Broker:
     def init(self, admin="admin"):
         """Makes keys, database and the first admin, whose key and TOTP secret become self.admin."""
         key = KeyPair.generate(self.folder, f"key-{admin}")
-        done = self.latchkeyd("init", "--admin", admin, "--admin-key", key.public_path)
+        done = self.latchkeyd("init", "--admin", admin, "--admin-email", f"{admin}@example.org",
+                              "--admin-key", key.public_path)
         if not done.ok:
             raise RuntimeError(f"latchkeyd init: {done.err}")
         self.admin = Person(admin, key, Totp(SECRET.search(done.out + done.err)[1]))
@@ -82,15 +92,13 @@ class Broker:
 
     def open_session(self, user, key, *command, code=None, **how):
         """A running ssh to the door. `code` answers the factor prompt: a text, a Totp (its next code, taken only
-        when the broker asks), a function of the prompt, or None for no answer."""
-        answers = (lambda prompt: code.code()) if isinstance(code, Totp) else code
+        when the broker asks), a function as ssh.Prompts takes it, or None for no answer."""
         return ssh.open_session(self.network, self.address, self.door_port, user, key, *command,
-                                answers=answers, **how)
+                                answers=_answers(code), **how)
 
     def ssh(self, user, key, *command, code=None, stdin="", seconds=60.0, **how):
-        answers = (lambda prompt: code.code()) if isinstance(code, Totp) else code
         return ssh.run(self.network, self.address, self.door_port, user, key, *command,
-                       answers=answers, stdin=stdin, seconds=seconds, **how)
+                       answers=_answers(code), stdin=stdin, seconds=seconds, **how)
 
     def by(self, person, *command, **how):
         """A command by a person, with their key, and their next code where the broker asks for one."""
@@ -111,10 +119,15 @@ class Broker:
     def enrol(self, name, *groups, kind="ed25519"):
         """Adds a user and joins as them, as DESIGN's "Enrol" goes; returns the Person."""
         person = Person(name, KeyPair.generate(self.folder, f"key-{name}", kind))
-        with self.open_session("join", person.key, code=self.invite(name, *groups)) as session:
-            person.totp = Totp(session.expect(SECRET, seconds=30, stream="all")[1])
-            session.send(person.totp.code() + "\n")
-            done = session.wait(30)
+        invite = self.invite(name, *groups)
+
+        def answer(prompt, session):
+            if "invite" in prompt.lower():
+                return invite
+            person.totp = person.totp or Totp(session.expect(SECRET, stream="all")[1])
+            return person.totp.code()
+
+        done = self.ssh("join", person.key, code=answer)
         if not done.ok:
             raise RuntimeError(f"join as {name}: {done.code} {done.err or done.out}")
         return person

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The programs under test: one CMake build folder, and what its sanitizers want in the environment."""
+"""The programs under test: a CMake build folder's bin/ and plugins/, installed where any user can run them."""
 
 import os
 import shutil
@@ -9,46 +9,40 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Build:
-    """`folder` holds bin/ and plugins/. What is loaded into a stock program (the PAM module, into sshd) cannot
-    carry a sanitizer, so it comes from `plain`, another build of the same sources, where that is given."""
+    """`folder` is LATCHKEY_BUILD. install() copies its programs below a root-owned place: a checkout may lie where
+    the broker's own user cannot go, and plugins are loaded only from folders that nobody else can write."""
 
-    def __init__(self, folder, plain=None):
+    def __init__(self, folder):
         self.folder = Path(folder).resolve()
-        self.plain = Path(plain).resolve() if plain else self.folder
+        self.installed = None
 
     @classmethod
     def from_environment(cls):
-        folder = os.environ.get("LATCHKEY_BUILD", REPOSITORY / "build" / "dev")
-        return cls(folder, os.environ.get("LATCHKEY_BUILD_PLAIN"))
+        return cls(REPOSITORY / os.environ.get("LATCHKEY_BUILD", "build/dev"))
+
+    def install(self, target):
+        for name in ("bin", "plugins"):
+            if (self.folder / name).is_dir():
+                shutil.copytree(self.folder / name, target / name)
+                for path in (target / name, *(target / name).iterdir()):
+                    shutil.chown(path, "root", "root")
+                    path.chmod(0o755)
+        self.installed = target
+        return self
 
     def program(self, name):
-        return self._existing(self.folder / "bin" / name)
+        path = self.installed / "bin" / name
+        if not path.exists():
+            raise FileNotFoundError(f"{self.folder}/bin/{name} is not built: cmake --build {self.folder}")
+        return path
 
     @property
     def plugins(self):
-        return self._existing(self.folder / "plugins")
-
-    @property
-    def authorized_keys_helper(self):
-        return self._existing(self.plain / "bin" / "latchkey-authorized-keys")
-
-    @property
-    def pam_module(self):
-        places = [self.plain / folder / "pam_latchkey.so" for folder in ("pam", "lib", "bin", ".")]
-        return next((place for place in places if place.exists()), self._existing(places[0]))
-
-    def has(self, *names):
-        return all((self.folder / "bin" / name).exists() for name in names)
-
-    @staticmethod
-    def _existing(path):
-        if not path.exists() and shutil.which(str(path)) is None:
-            raise FileNotFoundError(f"{path} is not built: cmake --build {path.parent.parent}")
-        return path
+        return self.installed / "plugins"
 
     @staticmethod
     def environment(reports):
-        """Plain environment for a daemon; sanitizer findings go to files sanitizer.* in the folder `reports`."""
+        """Plain environment for a daemon; what a sanitizer finds goes to files sanitizer.* in the folder `reports`."""
         common = f"log_path={reports}/sanitizer:exitcode=86"
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",

@@ -2,6 +2,7 @@
 """The lab of systemd VMs: vmlab as an object, and LabVm, a VM in it."""
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from . import ssh
 from .network import Network
-from .template import fill
+from .template import fill, setting_lines
 from .vm import Vm
 from .wait import wait_for
 
@@ -62,7 +63,7 @@ class LabVm(Vm):
     agent_program = "/usr/sbin/latchkey-agent"
     socket = "/run/latchkey-agent/agent.sock"
 
-    def __init__(self, place, lab, build=None, name=None, agent=True, offline_grace="1h"):
+    def __init__(self, place, lab, build=None, name=None, agent=True, **agent_settings):
         self.place = place
         self.lab = lab
         self.build = build if agent else None
@@ -71,7 +72,7 @@ class LabVm(Vm):
         self.network = lab.network
         self.address = f"192.0.2.{10 + self.number}"
         self.port = 22
-        self.offline_grace = offline_grace
+        self.agent_settings = agent_settings
 
     def start(self):
         environment = {}
@@ -94,8 +95,9 @@ class LabVm(Vm):
         helper = Path("usr/libexec/latchkey/latchkey-authorized-keys")
         for source, target in (
                 (self.build.program("latchkey-agent"), self.agent_program.lstrip("/")),
-                (self.build.authorized_keys_helper, helper),
-                (self.build.pam_module, "usr/lib/x86_64-linux-gnu/security/pam_latchkey.so")):
+                (self.build.program("latchkey-authorized-keys"), helper),
+                (self.build.program("pam_latchkey.so"),
+                 f"usr/lib/{platform.machine()}-linux-gnu/security/pam_latchkey.so")):
             (tree / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, tree / target)
             (tree / target).chmod(0o755)
@@ -103,7 +105,7 @@ class LabVm(Vm):
             "etc/systemd/system/latchkey-agent.service": fill("latchkey-agent.service"),
             "etc/latchkey/agent.toml": fill(
                 "agent.toml", state="/var/lib/latchkey-agent", socket=self.socket, helper_user=HELPER_USER,
-                offline_grace=self.offline_grace),
+                logind="auto", more=setting_lines(self.agent_settings)),
             "etc/ssh/sshd_config.d/00-latchkey.conf": fill(
                 "sshd_latchkey.conf", helper=f"/{helper}", socket=self.socket, helper_user=HELPER_USER,
                 penalties="PerSourcePenalties no" if self.lab.suite != "bookworm" else ""),

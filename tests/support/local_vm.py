@@ -12,7 +12,7 @@ from .daemon import Daemon
 from .keys import run as run_tool
 from .network import Network
 from .place import descendants, kill
-from .template import fill
+from .template import fill, setting_lines
 from .vm import Vm
 from .wait import wait_for
 
@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 class LocalVm(Vm):
     """All of it lies in a folder of the place. With `agent`, sshd asks our helper and our PAM module."""
 
-    def __init__(self, place, build=None, name=None, agent=True, offline_grace="1h"):
+    def __init__(self, place, build=None, name=None, agent=True, **agent_settings):
         self.place = place
         self.build = build if agent else None
         number = next(_numbers)
@@ -39,7 +39,7 @@ class LocalVm(Vm):
         self.agent_config = self.folder / "agent.toml"
         self.sshd = None
         self.agent = None
-        self.offline_grace = offline_grace
+        self.agent_settings = agent_settings
 
     def start(self):
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -60,18 +60,15 @@ class LocalVm(Vm):
         return self
 
     def _install_agent(self):
-        helper = Path(shutil.copy2(self.build.authorized_keys_helper, self.folder))
-        module = Path(shutil.copy2(self.build.pam_module, self.folder))
-        for file in (helper, module):
-            shutil.chown(file, "root", "root")
-            file.chmod(0o755)
+        helper = Path(shutil.copy2(self.build.program("latchkey-authorized-keys"), self.folder))
+        module = Path(shutil.copy2(self.build.program("pam_latchkey.so"), self.folder))
         helper_user = self.place.account("akc")
         state = self.folder / "agent-state"
         state.mkdir(mode=0o700)
         self.agent_config.write_text(
-            fill("agent.toml", state=state, socket=self.socket, helper_user=helper_user,
-                 offline_grace=self.offline_grace), encoding="utf-8")
-        line = f"required {module} socket={self.socket}"
+            fill("agent.toml", state=state, socket=self.socket, helper_user=helper_user, logind="off",
+                 more=setting_lines(self.agent_settings)), encoding="utf-8")
+        line = f"required {module} socket={self.socket} managed={state}/managed-logins scope=optional"
         self._write_pam(account=f"account {line}", session=f"session {line}")
         exempt = "PerSourcePenalties no" if _sshd_accepts("PerSourcePenalties=no") else ""
         return fill("sshd_latchkey.conf", helper=helper, socket=self.socket, helper_user=helper_user,

@@ -33,11 +33,12 @@ class Result:
 class Prompts:
     """Answers ssh's prompts (keyboard-interactive, through SSH_ASKPASS) while a session lasts.
 
-    `answer(prompt)` returns the text, or None for none; it runs in a thread of its own. A list of texts is given
-    out in order."""
+    `answer(prompt, session)` returns the text, or None for none; it runs in a thread of its own and may look at
+    what the Session has shown so far. A text or a list of texts is given out in order."""
 
     def __init__(self, answer):
         self._answer = answer if callable(answer) else self._from_list(answer)
+        self.session = None
         self.seen = []
         self._folder = tempfile.mkdtemp(prefix="lk-askpass-")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -48,7 +49,7 @@ class Prompts:
     @staticmethod
     def _from_list(answers):
         remaining = iter([answers] if isinstance(answers, str) else list(answers))
-        return lambda prompt: next(remaining, None)
+        return lambda prompt, session: next(remaining, None)
 
     def environment(self):
         return {"SSH_ASKPASS": str(ASKPASS), "SSH_ASKPASS_REQUIRE": "force",
@@ -64,8 +65,9 @@ class Prompts:
                 prompt = b"".join(iter(lambda: caller.recv(4096), b"")).decode()
                 self.seen.append(prompt)
                 try:
-                    answer = self._answer(prompt)
-                except TimeoutError:
+                    answer = self._answer(prompt, self.session)
+                except Exception as error:  # ssh goes on without an answer; the test sees why
+                    self.seen.append(f"no answer: {error!r}")
                     answer = None
                 if answer is not None:
                     caller.sendall(str(answer).encode())
@@ -82,6 +84,8 @@ class Session:
     def __init__(self, argv, prompts=None, environment=None):
         self.prompts = prompts
         self._output = {"out": "", "err": ""}
+        if prompts:
+            prompts.session = self
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env=dict(os.environ, **(prompts.environment() if prompts else {}), **(environment or {})))

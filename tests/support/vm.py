@@ -5,10 +5,12 @@ One interface, two kinds: LabVm (a systemd VM) and LocalVm (an sshd on loopback)
 short names (alice, bob) and asks login() for the real one.
 """
 
+import json
 import subprocess
 from abc import ABC, abstractmethod
 
 from . import ssh
+from .wait import wait_for
 
 
 class Vm(ABC):
@@ -87,10 +89,20 @@ class Vm(ABC):
 
     def agent_command(self, *words, check=True):
         """One command of latchkey-agent (join, doctor) on this VM's configuration."""
-        verb, *rest = words
-        return self.run(self.agent_program, verb, "--config", self.agent_config, *rest, check=check)
+        return self.run(self.agent_program, *words, "--config", self.agent_config, check=check)
+
+    def agent_status(self):
+        """`latchkey-agent status --json`, as a dict; {} where the agent does not answer."""
+        done = self.agent_command("status", "--json", check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else {}
 
     def join(self, token):
-        self.agent_command("join", token)
+        """Joins a broker by a token and runs the agent until it serves."""
+        self.agent_command("join", token, "--name", self.name)
         self.start_agent()
+        return self.await_serving()
+
+    def await_serving(self, seconds=20.0):
+        wait_for(lambda: self.agent_status().get("serving"), seconds,
+                 lambda: f"the agent of {self.name} to serve; its log: {self.agent_log()}")
         return self
