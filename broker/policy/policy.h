@@ -58,10 +58,8 @@ Result<CertificatePlan> plan_certificate(const std::vector<ledger::Rule>& rules,
 // network writes them. kUsage or kMalformed names what does not do.
 Result<ledger::Rule> validate_rule(ledger::Rule rule);
 
-// The logins that rules name on this VM, whoever may use them: sorted, each once. The VM's PAM gates these.
+// The logins that rules name on this VM: sorted, each once. Of all rules: what the VM's PAM gates; of one
+// user's rules: where that user may log in.
 std::vector<Login> managed_logins(const std::vector<ledger::Rule>& rules, const ledger::Vm& vm);
-
-// The logins that these rules (one user's) give on this VM.
-std::vector<Login> logins_on(const std::vector<ledger::Rule>& rules, const ledger::Vm& vm);
 
 } // namespace latchkey::policy
