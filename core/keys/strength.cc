@@ -55,7 +55,7 @@ bool has_roca_fingerprint(const BIGNUM* modulus) {
     });
 }
 
-// The integer square root by Newton's steps, from above.
+// The integer square root of a number above 0 by Newton's steps, from above.
 BignumHandle square_root(const BIGNUM* number, BN_CTX* context) {
     BignumHandle root(BN_new());
     BignumHandle next(BN_new());
@@ -94,8 +94,10 @@ bool has_close_primes(const BIGNUM* modulus) {
     }
     BN_sub(rest.get(), rest.get(), modulus);
     for (int step = 0; step < kFermatSteps; ++step) {
+        if (BN_is_zero(rest.get())) return true; // N is a square itself
         if (may_be_square(rest.get())) {
             const BignumHandle b = square_root(rest.get(), context.get());
+            if (!b) return false;
             BN_sqr(square.get(), b.get(), context.get());
             if (BN_cmp(square.get(), rest.get()) == 0) return true;
         }
