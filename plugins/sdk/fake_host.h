@@ -3,6 +3,7 @@
 // A host for a plugin's unit tests: settings from a map, a clock moved by hand, log lines kept. It must
 // outlive what was opened with it. One thread.
 
+#include <initializer_list>
 #include <iterator>
 #include <map>
 #include <string>
@@ -16,7 +17,11 @@ namespace latchkey::sdk {
 
 class FakeHost {
 public:
-    explicit FakeHost(std::map<std::string, std::string> settings = {}) : settings_(std::move(settings)) {
+    using Settings = std::map<std::string, std::string>;
+
+    FakeHost() : FakeHost(Settings{}) {}
+    FakeHost(std::initializer_list<Settings::value_type> settings) : FakeHost(Settings(settings)) {}
+    explicit FakeHost(Settings settings) : settings_(std::move(settings)) {
         table_ = {.size = sizeof(lk_host),
                   .abi_major = LK_ABI_MAJOR,
                   .abi_minor = LK_ABI_MINOR,
@@ -48,7 +53,7 @@ private:
         return std::next(all.begin(), static_cast<std::ptrdiff_t>(index))->first.c_str();
     }
 
-    std::map<std::string, std::string> settings_;
+    Settings settings_;
     std::vector<std::string> log_;
     lk_host table_{};
 };

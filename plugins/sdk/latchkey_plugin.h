@@ -7,8 +7,8 @@
  * pointers. docs/plugin-guide.md explains it, plugin.h beside this file is a C++ wrapper over it.
  *
  * Rules that hold throughout
- *  - Tables are append only. Each begins with its own size in bytes as its maker compiled it; the reader takes
- *    min(size) into a zeroed table of its own. lk_bytes and lk_value never change.
+ *  - Tables are append only. Each begins with its own size in bytes as its maker compiled it; the
+ *    reader takes min(size) into a zeroed table of its own. lk_bytes and lk_value never change.
  *  - Memory is freed by the side that allocated it, and none changes hands: what goes in is lent until the
  *    call returns, what comes out goes through an lk_sink, which copies before it returns.
  *  - A function that can fail returns LK_OK or an LK_ERROR_… code and fills *error, which is never NULL.
@@ -45,20 +45,20 @@ enum lk_kind {
 /* The codes of docs/errors.md that a plugin may use. Any other number is read as LK_ERROR_INTERNAL. */
 enum lk_status {
     LK_OK = 0,
-    LK_ERROR_USAGE = 1,        /* called against this contract */
-    LK_ERROR_MALFORMED = 2,    /* bytes or text that do not parse */
-    LK_ERROR_TOO_LARGE = 3,    /* over a limit */
-    LK_ERROR_UNSUPPORTED = 4,  /* well formed, not done here */
-    LK_ERROR_NOT_FOUND = 5,    /* no such thing */
-    LK_ERROR_EXISTS = 6,       /* there already: a unique violation */
-    LK_ERROR_REFUSED = 7,      /* a rule says no */
-    LK_ERROR_CONFLICT = 8,     /* try the transaction again */
-    LK_ERROR_UNAVAILABLE = 9,  /* the other side is gone */
-    LK_ERROR_TIMED_OUT = 10,   /* a deadline passed */
-    LK_ERROR_CONFIG = 11,      /* a setting is wrong */
-    LK_ERROR_IO = 12,          /* file or device: full, unwritable */
-    LK_ERROR_TAMPERED = 13,    /* damaged or not what it claims to be */
-    LK_ERROR_INTERNAL = 14     /* a fault of the plugin */
+    LK_ERROR_USAGE = 1,       /* called against this contract */
+    LK_ERROR_MALFORMED = 2,   /* bytes or text that do not parse */
+    LK_ERROR_TOO_LARGE = 3,   /* over a limit */
+    LK_ERROR_UNSUPPORTED = 4, /* well formed, not done here */
+    LK_ERROR_NOT_FOUND = 5,   /* no such thing */
+    LK_ERROR_EXISTS = 6,      /* there already: a unique violation */
+    LK_ERROR_REFUSED = 7,     /* a rule says no */
+    LK_ERROR_CONFLICT = 8,    /* try the transaction again */
+    LK_ERROR_UNAVAILABLE = 9, /* the other side is gone */
+    LK_ERROR_TIMED_OUT = 10,  /* a deadline passed */
+    LK_ERROR_CONFIG = 11,     /* a setting is wrong */
+    LK_ERROR_IO = 12,         /* file or device: full, unwritable */
+    LK_ERROR_TAMPERED = 13,   /* damaged or not what it claims to be */
+    LK_ERROR_INTERNAL = 14    /* a fault of the plugin */
 };
 
 enum lk_log_level { LK_LOG_DEBUG = 1, LK_LOG_INFO = 2, LK_LOG_WARN = 3, LK_LOG_ERROR = 4 };
@@ -197,7 +197,7 @@ typedef struct lk_store {
     int32_t (*wait)(lk_connection* connection, int32_t timeout_ms, const lk_row_sink* rows, lk_error* error);
 } lk_store;
 
-/* --- kind signer: the CA key. Any thread, several at once ----------------------------------------------- */
+/* --- kind signer: the CA key. Any thread, several at once --------------------------------------------- */
 
 typedef struct lk_signer {
     uint32_t size;
@@ -209,18 +209,18 @@ typedef struct lk_signer {
                     lk_error* error);
 } lk_signer;
 
-/* --- kind factor: a second factor, without state of its own. Any thread, several at once ----------------- */
+/* --- kind factor: a second factor, without state of its own. Any thread, several at once ---------------- */
 
 typedef struct lk_factor {
     uint32_t size;
     /* A new secret for this person. STATE, and any of TEXT, QR, PROMPT. *needs_confirmation: 1 where a first
-     * code must confirm the state before it counts. now: microseconds since the Unix epoch, here and below. */
+     * code must confirm the state before it counts. now: microseconds since the Unix epoch. */
     int32_t (*enrol)(lk_instance* factor, lk_bytes user, lk_bytes issuer, int64_t now, const lk_sink* result,
                      uint32_t* needs_confirmation, lk_error* error);
     /* PROMPT: what to ask the person who has this state. */
     int32_t (*challenge)(lk_instance* factor, lk_bytes state, const lk_sink* result, lk_error* error);
     /* *accepted 1: STATE, in which this answer is good no more; the host stores it by compare-and-swap with
-     * what the answer opens. *accepted 0: REASON. A wrong answer is not an error. Constant time in secrets. */
+     * what the answer opens. *accepted 0: REASON. A wrong answer is no error. Constant time in secrets. */
     int32_t (*check)(lk_instance* factor, lk_bytes state, lk_bytes answer, int64_t now, const lk_sink* result,
                      uint32_t* accepted, lk_error* error);
 } lk_factor;

@@ -50,9 +50,11 @@ Status create_or_check(const std::string& path) {
                 "check the owner and mode of " + folder);
 }
 
+// The last of them reads the database: one that is none is told here, and the WAL is open from now on.
 constexpr const char* kSetUp =
     "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-    "PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL;";
+    "PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL;"
+    "SELECT count(*) FROM sqlite_schema;";
 
 struct Switch {
     int option;
