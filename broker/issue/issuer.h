@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,7 @@ public:
     Result<ledger::CertificateRow> issue(const ledger::User& user, const ledger::Key& key,
                                          const ledger::Unlock& unlock, const std::string& actor);
     // The newest one where it still says what policy says, is not revoked, and has more than a quarter of its
-    // time left (5 min at least, or all that the unlock has left); else a new one.
+    // time left (at least 5 min, or half of a short one); else a new one.
     Result<ledger::CertificateRow> current(const ledger::User& user, const ledger::Key& key,
                                            const ledger::Unlock& unlock, const std::string& actor);
 
@@ -53,11 +54,11 @@ public:
     // allowed.
     Result<std::vector<protocol::Grant>> grants_ahead(const ledger::Vm& vm, const ledger::User& user,
                                                       const ledger::Key& key, const ledger::Unlock& unlock);
-    // The same judgement as grant_for without issuing, audit or a certificate: for `explain`. One line a
-    // check, in order, the last one being the verdict.
+    // The same judgement step by step, without issuing or audit, for `explain`: one line a check, the last
+    // one being the verdict. kNotFound for an unknown user or VM.
     struct Explanation {
         bool is_allowed = false;
-        std::vector<std::string> checks; // "rule 5: group dev, web-*, as deploy: applies"
+        std::vector<std::string> checks;
     };
     Result<Explanation> explain(const UserName& user, const Login& login, const VmName& vm);
 
@@ -65,15 +66,28 @@ public:
     // forget_ca_keys().
     Result<std::vector<keys::PublicKey>> ca_keys();
     void forget_ca_keys();
-    const keys::PublicKey& ledger_public_key() const { return parts_.ledger_key.public_key(); }
 
 private:
-    struct Subject;
-
-    Result<bool> is_revoked(ledger::Transaction& t, const revocation::Credential& credential);
+    // Who asks, as one snapshot of the ledger shows it.
+    struct Subject {
+        ledger::Key key;
+        ledger::User user;
+        std::optional<ledger::Unlock> unlock = {};
+        std::vector<ledger::Rule> rules = {};
+        std::optional<ledger::CertificateRow> certificate = {}; // the offered one, else the unlock's newest
+        bool is_revoked = false;                                // that certificate
+    };
+    Result<std::optional<Subject>> read_subject(ledger::Transaction& t, const ledger::Key& key,
+                                                Serial offered, const VmName& vm);
+    Result<bool> is_revoked(ledger::Transaction& t, const ledger::User& user,
+                            const ledger::CertificateRow& row, const VmName& vm);
+    Result<ledger::CertificateRow> make(const Subject& subject, const std::string& actor);
+    // The subject's certificate where it still does; nullopt where a new one is due.
+    Result<std::optional<ledger::CertificateRow>> usable(const Subject& subject);
+    Result<ledger::CertificateRow> current_at(const VmName& vm, const ledger::Key& key,
+                                              const ledger::Unlock& unlock, const std::string& actor);
     Result<protocol::Grant> judge(const ledger::Vm& vm, const protocol::Fetch& fetch);
-    protocol::Grant allow(const ledger::Vm& vm, const protocol::Fetch& fetch, const Subject& subject,
-                          const ledger::CertificateRow& row) const;
+    void record_denial(const ledger::Vm& vm, const protocol::Fetch& fetch, const protocol::Grant& grant);
 
     const Parts parts_;
     const Settings settings_;

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/issue/issuer.h"
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+
+#include "broker/ledger/certificates.h"
+#include "broker/ledger/factors.h"
+#include "broker/ledger/policy_rows.h"
+#include "broker/ledger/revocations.h"
+#include "broker/ledger/users.h"
+#include "core/cert/certificate.h"
+
+namespace latchkey::issue {
+namespace {
+
+constexpr Micros kLeastLeft = from_seconds(300);
+
+Status fill_random(std::span<std::uint8_t> out) {
+    if (RAND_bytes(out.data(), static_cast<int>(out.size())) == 1) return {};
+    return fail(Code::kInternal, "the system gives no random numbers");
+}
+
+Result<Serial> new_serial() {
+    for (;;) {
+        std::array<std::uint8_t, 8> bytes{};
+        LK_CHECK(fill_random(bytes));
+        std::uint64_t value = 0;
+        for (const std::uint8_t byte : bytes) value = value << 8 | byte;
+        value &= INT64_MAX;
+        if (value != 0) return Serial{value};
+    }
+}
+
+// Below this much time left, a certificate is made anew: a quarter of its life, 5 min at least, but of a
+// short one no more than half.
+Micros renewal_margin(Micros ttl) {
+    return std::min(std::max(Micros{ttl.value / 4}, kLeastLeft), Micros{ttl.value / 2});
+}
+
+Result<revocation::RevocationSet> read_set(ledger::Transaction& t, Epoch epoch) {
+    LK_TRY(rows, ledger::revocations_after(t, Epoch{0}));
+    std::vector<revocation::Revocation> entries;
+    entries.reserve(rows.size());
+    for (ledger::RevocationRow& row : rows) entries.push_back(std::move(row.revocation));
+    revocation::RevocationSet set;
+    LK_CHECK(set.replace(epoch, std::move(entries)));
+    return set;
+}
+
+} // namespace
+
+Result<std::vector<keys::PublicKey>> Issuer::ca_keys() {
+    {
+        const std::lock_guard lock(ca_mutex_);
+        if (!ca_keys_.empty()) return ca_keys_;
+    }
+    LK_TRY(list, parts_.signer.public_keys());
+    const std::lock_guard lock(ca_mutex_);
+    ca_keys_ = list;
+    return list;
+}
+
+void Issuer::forget_ca_keys() {
+    const std::lock_guard lock(ca_mutex_);
+    ca_keys_.clear();
+}
+
+// Judged by a set in memory, brought level with the snapshot that the caller reads from: the cost of a fetch
+// does not grow with the number of revocations.
+Result<bool> Issuer::is_revoked(ledger::Transaction& t, const ledger::User& user,
+                                const ledger::CertificateRow& row, const VmName& vm) {
+    LK_TRY(epoch, ledger::current_epoch(t));
+    const std::lock_guard lock(set_mutex_);
+    if (revocations_.epoch() < epoch) {
+        LK_TRY(newer, ledger::revocations_after(t, revocations_.epoch()));
+        bool is_gap_free = newer.size() == epoch.value - revocations_.epoch().value;
+        for (const ledger::RevocationRow& next : newer) {
+            is_gap_free = is_gap_free && revocations_.apply(next.revocation).has_value();
+        }
+        if (!is_gap_free) { // some have ended already
+            LK_TRY(set, read_set(t, epoch));
+            revocations_ = std::move(set);
+        }
+    }
+    return revocations_
+        .covers({.user = user.name,
+                 .key = row.key_fingerprint,
+                 .serial = row.serial,
+                 .ca = row.ca_fingerprint,
+                 .vm = vm,
+                 .issued_at = row.issued_at})
+        .has_value();
+}
+
+Result<std::optional<Issuer::Subject>> Issuer::read_subject(ledger::Transaction& t, const ledger::Key& key,
+                                                            Serial offered, const VmName& vm) {
+    LK_TRY(user, ledger::find_user(t, key.user));
+    if (!user) return std::optional<Subject>();
+    Subject subject{.key = key, .user = std::move(*user)};
+    LK_TRY(unlock, ledger::live_unlock(t, subject.user.id, key.id));
+    subject.unlock = std::move(unlock);
+    LK_TRY(rules, ledger::rules_for_user(t, subject.user.id));
+    subject.rules = std::move(rules);
+    if (offered.value != 0) {
+        LK_TRY(found, ledger::find_certificate(t, offered));
+        subject.certificate = std::move(found);
+    } else if (subject.unlock) {
+        LK_TRY(newest, ledger::newest_certificate(t, subject.unlock->id));
+        subject.certificate = std::move(newest);
+    }
+    if (subject.certificate) {
+        LK_TRY(revoked, is_revoked(t, subject.user, *subject.certificate, vm));
+        subject.is_revoked = revoked;
+    }
+    return std::optional(std::move(subject));
+}
+
+// Plan, sign, verify what came back, record: only the row that the ledger made durable is returned.
+Result<ledger::CertificateRow> Issuer::make(const Subject& subject, const std::string& actor) {
+    if (!subject.unlock) return fail(Code::kExpired, "the unlock has ended", "run: unlock");
+    const Micros now = parts_.clock.now();
+    LK_TRY(plan, policy::plan_certificate(subject.rules, subject.unlock->ends_at - now, settings_.max_ttl));
+    LK_TRY(cas, ca_keys());
+    LK_TRY(subject_key, keys::PublicKey::from_blob(subject.key.blob));
+    LK_TRY(serial, new_serial());
+    std::array<std::uint8_t, 32> nonce{};
+    LK_CHECK(fill_random(nonce));
+
+    cert::Content content;
+    content.subject = std::move(subject_key);
+    content.serial = serial;
+    content.key_id = subject.user.name.str() + "/" + std::to_string(serial.value);
+    content.principals = std::move(plan.principals);
+    content.valid_after = static_cast<std::uint64_t>((now - settings_.back_date).seconds());
+    content.valid_before = static_cast<std::uint64_t>((now + plan.ttl).seconds());
+    content.critical_options = std::move(plan.critical_options);
+    content.extensions = std::move(plan.extensions);
+    if (content.valid_before <= static_cast<std::uint64_t>(now.seconds()))
+        return fail(Code::kExpired, "the unlock is about to end", "run: unlock");
+
+    LK_TRY(to_be_signed, cert::to_be_signed(content, nonce, cas.front()));
+    LK_TRY(signature, parts_.signer.sign(to_be_signed));
+    LK_TRY(certificate, cert::Certificate::from_blob(cert::with_signature(to_be_signed, signature)));
+    LK_CHECK(cert::verify(certificate, {cas.front()}, now, Login()));
+    return parts_.ledger.write([&](ledger::Transaction& t) {
+        return ledger::record_certificate(t, certificate, subject.user.id, subject.key.id, subject.unlock->id,
+                                          parts_.ledger_key, actor);
+    });
+}
+
+// Whether what was issued is still as good as a new one would be.
+Result<std::optional<ledger::CertificateRow>> Issuer::usable(const Subject& subject) {
+    const std::optional<ledger::CertificateRow> none;
+    if (!subject.unlock) return fail(Code::kExpired, "the unlock has ended", "run: unlock");
+    const Micros now = parts_.clock.now();
+    const Micros unlock_end = subject.unlock->ends_at;
+    LK_TRY(plan, policy::plan_certificate(subject.rules, unlock_end - now, settings_.max_ttl));
+    if (!subject.certificate || subject.is_revoked || subject.certificate->ends_at <= now) return none;
+    const ledger::CertificateRow& row = *subject.certificate;
+    LK_TRY(certificate, cert::Certificate::from_blob(row.blob));
+    LK_TRY(cas, ca_keys());
+    const cert::Content& content = certificate.content();
+    if (!(certificate.ca() == cas.front()) || content.principals != plan.principals ||
+        content.critical_options != plan.critical_options || content.extensions != plan.extensions) {
+        return none;
+    }
+    const bool cannot_last_longer = row.ends_at + from_seconds(1) >= unlock_end;
+    if (cannot_last_longer || row.ends_at - now > renewal_margin(plan.ttl)) return subject.certificate;
+    return none;
+}
+
+Result<ledger::CertificateRow> Issuer::issue(const ledger::User& user, const ledger::Key& key,
+                                             const ledger::Unlock& unlock, const std::string& actor) {
+    LK_TRY(rules,
+           parts_.ledger.read([&](ledger::Transaction& t) { return ledger::rules_for_user(t, user.id); }));
+    return make({.key = key, .user = user, .unlock = unlock, .rules = std::move(rules)}, actor);
+}
+
+Result<ledger::CertificateRow> Issuer::current(const ledger::User& /*user*/, const ledger::Key& key,
+                                               const ledger::Unlock& unlock, const std::string& actor) {
+    return current_at(VmName(), key, unlock, actor);
+}
+
+Result<ledger::CertificateRow> Issuer::current_at(const VmName& vm, const ledger::Key& key,
+                                                  const ledger::Unlock& unlock, const std::string& actor) {
+    const std::lock_guard one_at_a_time(issuing_[unlock.id.value % issuing_.size()]);
+    LK_TRY(subject,
+           parts_.ledger.read([&](ledger::Transaction& t) { return read_subject(t, key, Serial{0}, vm); }));
+    if (!subject) return fail(Code::kNotFound, "the account of this key is gone");
+    LK_TRY(row, usable(*subject));
+    if (row) return std::move(*row);
+    auto made = make(*subject, actor);
+    // Without a signer what is still valid serves on, until it ends.
+    const bool can_wait = !made && made.error().code == Code::kUnavailable && subject->certificate &&
+                          !subject->is_revoked && subject->certificate->ends_at > parts_.clock.now();
+    if (can_wait) return std::move(*subject->certificate);
+    return made;
+}
+
+} // namespace latchkey::issue
