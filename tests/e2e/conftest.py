@@ -22,6 +22,8 @@ from support.local_vm import LocalVm  # noqa: E402
 from support.network import Network  # noqa: E402
 from support.place import Place  # noqa: E402
 
+BACKENDS = ["local", "lab"]
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "lab_only: needs a systemd VM")
@@ -30,14 +32,19 @@ def pytest_configure(config):
 
 
 def pytest_generate_tests(metafunc):
-    """A test that asks for `backend` runs on each kind of VM that is wanted."""
-    if "backend" not in metafunc.fixturenames:
-        return
-    wanted = os.environ.get("LATCHKEY_E2E_BACKENDS", "local lab").split()
-    for marker, kind in (("lab_only", "lab"), ("local_only", "local")):
-        if metafunc.definition.get_closest_marker(marker):
-            wanted = [one for one in wanted if one == kind]
-    metafunc.parametrize("backend", wanted, indirect=True)
+    """A test that asks for `backend` runs on each kind of VM, unless it is marked for one."""
+    if "backend" in metafunc.fixturenames:
+        marked = [kind for kind in BACKENDS if metafunc.definition.get_closest_marker(f"{kind}_only")]
+        metafunc.parametrize("backend", marked or BACKENDS, indirect=True)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out the kinds of VM that are not wanted in this run."""
+    wanted = os.environ.get("LATCHKEY_E2E_BACKENDS", " ".join(BACKENDS)).split()
+    left_out = [item for item in items if hasattr(item, "callspec")
+                and item.callspec.params.get("backend", wanted[0]) not in wanted]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -85,7 +92,7 @@ def lab(request, run_place):
         if os.environ.get("LATCHKEY_REQUIRE_LAB"):
             pytest.fail(f"the lab's VMs are required: {config.lab_line}", pytrace=False)
         pytest.skip(f"no lab VMs here ({config.lab_line})")
-    lab = Lab()
+    lab = Lab(run_place)
     yield lab
     lab.clean()
 

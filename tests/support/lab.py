@@ -10,11 +10,11 @@ from pathlib import Path
 
 from . import ssh
 from .network import Network
+from .place import VMLAB, lab_environment
 from .template import fill, setting_lines
 from .vm import Vm
 from .wait import wait_for
 
-VMLAB = Path(__file__).parent / "vmlab"
 HOOK = Path(__file__).parent / "lab_hook"
 HELPER_USER = "latchkey-akc"
 
@@ -28,13 +28,13 @@ def lab_answer():
 class Lab:
     """One lab of this test run: a hub network (192.0.2.1, where brokers and clients run) and its VMs."""
 
-    def __init__(self, suite="bookworm"):
+    def __init__(self, place, suite="bookworm"):
         self.suite = suite
         self.name = f"lk{os.getpid()}-{suite[:1]}"
         self.network = Network("192.0.2.1", ["nsenter", f"--net=/run/netns/{self.name}"])
         self.numbers = set()
-        self.environment = {**os.environ, "VMLAB_SUITE": suite, "VMLAB_NS": self.name,
-                            "VMLAB_RUN": f"/run/vmlab/{self.name}"}
+        self.environment = lab_environment(self.name, suite)
+        place.started_lab(self.name, suite)
 
     def vmlab(self, *words, environment=None, **how):
         how = {"stdin": subprocess.DEVNULL, "text": True, "capture_output": True, "check": True, **how}

@@ -11,7 +11,7 @@ from pathlib import Path
 from .daemon import Daemon
 from .keys import run as run_tool
 from .network import Network
-from .place import descendants, kill
+from .place import alive, descendants, kill
 from .template import fill, setting_lines
 from .vm import Vm
 from .wait import wait_for
@@ -90,6 +90,7 @@ class LocalVm(Vm):
                 daemon.stop()
         for pid in sessions:  # they outlive the sshd that began them
             kill(pid)
+        wait_for(lambda: not any(alive(pid) for pid in sessions), 10, "the end of the sessions")
         (Path("/etc/pam.d") / self.service).unlink(missing_ok=True)
 
     def login(self, account):

@@ -2,8 +2,8 @@
 """The place of one test run on this machine: a root-owned folder, test accounts, PAM services, processes.
 
 sshd refuses helpers beneath a world-writable folder such as /tmp, so the folder is /var/lib/latchkey-tests/<pid>.
-All that is made outside of it is noted in its file `manifest` first: remove() takes it away again, and sweep() does
-so for runs that were killed. Main thread only.
+All that is made outside of it (accounts, PAM services, processes, labs) is noted in its file `manifest` first:
+remove() takes it away again, and sweep() does so for runs that were killed. Main thread only.
 """
 
 import os
@@ -15,6 +15,7 @@ from pathlib import Path
 from .wait import wait_for
 
 ROOT = Path("/var/lib/latchkey-tests")
+VMLAB = Path(__file__).parent / "vmlab"
 
 
 class Place:
@@ -65,6 +66,9 @@ class Place:
     def started(self, pid):
         self._note("process", pid, _start_time(pid))
 
+    def started_lab(self, name, suite):
+        self._note("lab", name, suite)
+
     def log(self, path):
         """Names a log whose end is shown with each failed test."""
         self.logs.append(Path(path))
@@ -80,6 +84,11 @@ class Place:
             print(*words, file=manifest)
 
 
+def lab_environment(name, suite):
+    """What tells vmlab which lab is meant."""
+    return {**os.environ, "VMLAB_SUITE": suite, "VMLAB_NS": name, "VMLAB_RUN": f"/run/vmlab/{name}"}
+
+
 def sweep():
     """Removes the places of runs whose process is gone."""
     for path in sorted(ROOT.glob("[0-9]*")):
@@ -93,6 +102,8 @@ def _remove(path):
     for kind, name, *more in reversed(_notes(path)):
         if kind == "process" and _start_time(int(name)) == more[0]:
             kill(int(name))
+        elif kind == "lab":
+            subprocess.run([VMLAB, "clean"], check=True, stdin=subprocess.DEVNULL, env=lab_environment(name, *more))
         elif kind == "pam":
             (Path("/etc/pam.d") / name).unlink(missing_ok=True)
         elif kind == "account":
