@@ -50,11 +50,9 @@ Status create_or_check(const std::string& path) {
                 "check the owner and mode of " + folder);
 }
 
-// The last of them reads the database: one that is none is told here, and the WAL is open from now on.
 constexpr const char* kSetUp =
     "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-    "PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL;"
-    "SELECT count(*) FROM sqlite_schema;";
+    "PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL;";
 
 struct Switch {
     int option;
@@ -107,6 +105,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const sdk::Host& host) {
         LK_CHECK(create_or_check(path));
     }
     LK_TRY(anchor, store->open_database());
+    LK_CHECK(store->execute(anchor.get(), "SELECT count(*) FROM sqlite_schema")); // holds the WAL from now on
     store->anchor_ = std::move(anchor);
     return store;
 }
@@ -121,9 +120,14 @@ Result<Database> SqliteStore::open_database() const {
     sqlite3_busy_timeout(raw, busy_timeout_ms_);
     LK_CHECK(harden(raw, path_));
     if (!in_memory_) LK_CHECK(use_wal(raw, path_));
-    const int set_up = sqlite3_exec(raw, kSetUp, nullptr, nullptr, nullptr);
-    if (set_up != SQLITE_OK) return failure(raw, set_up, path_);
+    LK_CHECK(execute(raw, kSetUp));
     return database;
+}
+
+Status SqliteStore::execute(sqlite3* database, const char* sql) const {
+    const int result = sqlite3_exec(database, sql, nullptr, nullptr, nullptr);
+    if (result != SQLITE_OK) return failure(database, result, path_);
+    return {};
 }
 
 Result<std::unique_ptr<sdk::StoreConnection>> SqliteStore::connect() {

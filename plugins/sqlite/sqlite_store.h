@@ -22,6 +22,7 @@ public:
 private:
     SqliteStore() = default;
     Result<Database> open_database() const;
+    Status execute(sqlite3* database, const char* sql) const;
 
     std::string path_; // as the settings have it
     std::string name_; // as sqlite3_open_v2 takes it
