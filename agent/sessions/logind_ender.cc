@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/sessions/logind_ender.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "agent/sessions/footprint.h"
+#include "agent/sessions/tree_ender.h"
+
+namespace latchkey::agent {
+namespace {
+
+// How long each step may show no effect before the next one. A cut takes 15 to 35 ms.
+constexpr Micros kOpening = from_millis(500);
+constexpr Micros kTerminate = from_millis(150);
+constexpr Micros kTerm = from_millis(100);
+constexpr Micros kKill = from_millis(250);
+
+posix::Deadline within(Micros patience, const posix::Deadline& deadline) {
+    const Micros left = std::min(patience, from_millis(deadline.poll_millis()));
+    return posix::Deadline::after(left);
+}
+
+// Only a session that this very monitor leads: ids and pids are used again, and a server started by hand sits
+// in the scope of whoever started it.
+bool is_ours(const LogindSession& session, const BoundSession& bound) {
+    if (session.leader != bound.monitor.pid || !session.session_class.starts_with("user")) return false;
+    if (const auto now = process_of(bound.monitor.pid)) return *now == bound.monitor;
+    return session.id == bound.logind_session;
+}
+
+Result<LogindSession> find_session(Logind& logind, const BoundSession& bound) {
+    std::string id = logind_session_of(bound.monitor);
+    if (id.empty()) id = bound.logind_session;
+    if (!id.empty()) {
+        auto session = logind.session(id);
+        if (session && is_ours(*session, bound)) return session;
+    }
+    LK_TRY(session, logind.session_led_by(bound.monitor.pid));
+    if (is_ours(session, bound)) return session;
+    return fail(Code::kNotFound, "no session is led by that process");
+}
+
+// While a session is opening, TerminateSession would lose it and let sshd go on without it.
+void wait_out_opening(Logind& logind, LogindSession& session, const posix::Deadline& deadline) {
+    while (session.state == "opening" && !deadline.passed()) {
+        ::poll(nullptr, 0, 5);
+        auto now = logind.session(session.id);
+        if (!now) return;
+        session = *std::move(now);
+    }
+}
+
+bool is_gone(const Footprint& footprint, const std::vector<HeldProcess>& held,
+             const posix::Deadline& deadline) {
+    if (!wait_until_gone(held, deadline)) return false;
+    for (;;) {
+        if (find_processes(footprint).empty()) return true;
+        if (deadline.passed()) return false;
+        ::poll(nullptr, 0, 5);
+    }
+}
+
+// What logind answers to these is not looked at: whether the processes are gone is.
+bool end_by_logind(Logind& logind, LogindSession session, const Footprint& footprint,
+                   const std::vector<HeldProcess>& held, const posix::Deadline& deadline) {
+    wait_out_opening(logind, session, within(kOpening, deadline));
+    const auto told = [](const Status& status) { return status.has_value(); };
+    if (session.state != "closing") { // then it would do nothing
+        told(logind.terminate(session.id));
+        if (is_gone(footprint, held, within(kTerminate, deadline))) return true;
+    }
+    told(logind.kill(session.id, Whom::kLeader, SIGTERM));
+    told(logind.kill(session.id, Whom::kAll, SIGTERM));
+    if (is_gone(footprint, held, within(kTerm, deadline))) return true;
+    told(logind.kill(session.id, Whom::kAll, SIGKILL));
+    return is_gone(footprint, held, within(kKill, deadline));
+}
+
+} // namespace
+
+EndResult LogindEnder::end(const BoundSession& session, const posix::Deadline& deadline) {
+    Footprint footprint = footprint_of(session.monitor);
+    // Held from the start: a child that leaves the scope and loses its parent is still known.
+    std::vector<HeldProcess> held = hold_processes(footprint);
+    if (auto logind = connect_(deadline)) {
+        if (auto found = find_session(**logind, session)) {
+            footprint.scope = found->id;
+            if (end_by_logind(**logind, *std::move(found), footprint, held, deadline))
+                return EndResult::kGone;
+        }
+    }
+    return freeze_and_kill(footprint, std::move(held), deadline);
+}
+
+std::unique_ptr<SessionEnder> make_session_ender(bool use_logind) {
+    if (use_logind) return std::make_unique<LogindEnder>(connect_logind);
+    return std::make_unique<TreeEnder>();
+}
+
+} // namespace latchkey::agent

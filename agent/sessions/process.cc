@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/sessions/process.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <string_view>
+
+namespace latchkey::agent {
+namespace {
+
+std::optional<std::string> read_proc(pid_t pid, const char* name) {
+    const std::string path = "/proc/" + std::to_string(pid) + "/" + name;
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd) return std::nullopt;
+    std::string text;
+    std::array<char, 4096> chunk;
+    for (;;) {
+        const ssize_t got = ::read(fd.get(), chunk.data(), chunk.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return std::nullopt; // ESRCH: it went while we read
+        if (got == 0) return text;
+        text.append(chunk.data(), static_cast<std::size_t>(got));
+    }
+}
+
+template <class T>
+std::optional<T> number(std::string_view text) {
+    T value{};
+    const auto end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, value);
+    if (parsed.ec != std::errc() || (parsed.ptr != end && *parsed.ptr != '\n')) return std::nullopt;
+    return value;
+}
+
+// Field `index` of /proc/PID/stat as proc(5) counts them, 3 being the first after the name.
+std::string_view stat_field(std::string_view after_name, int index) {
+    for (int i = 3; i < index; ++i) {
+        const auto space = after_name.find(' ');
+        if (space == std::string_view::npos) return {};
+        after_name.remove_prefix(space + 1);
+    }
+    return after_name.substr(0, after_name.find(' '));
+}
+
+int open_pidfd(pid_t pid) {
+    return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+}
+
+} // namespace
+
+std::optional<ProcessFacts> facts_of(pid_t pid) {
+    const auto stat = read_proc(pid, "stat");
+    if (!stat) return std::nullopt;
+    const auto name_end = stat->rfind(')'); // the name may hold anything, this too
+    if (name_end == std::string::npos || name_end + 2 >= stat->size()) return std::nullopt;
+    const std::string_view rest = std::string_view(*stat).substr(name_end + 2);
+    const auto parent = number<pid_t>(stat_field(rest, 4));
+    const auto threads = number<long>(stat_field(rest, 20));
+    const auto start = number<std::uint64_t>(stat_field(rest, 22));
+    if (!parent || !threads || !start) return std::nullopt;
+    ProcessFacts facts{ProcessId{pid, *start}, *parent, rest.front(), false};
+    facts.is_zombie = facts.state == 'X' || (facts.state == 'Z' && *threads <= 1);
+    return facts;
+}
+
+std::vector<ProcessFacts> all_processes() {
+    std::vector<ProcessFacts> found;
+    const UniqueHandle<DIR, ::closedir> folder(::opendir("/proc"));
+    if (!folder) return found;
+    while (const dirent* entry = ::readdir(folder.get())) {
+        const auto pid = number<pid_t>(entry->d_name);
+        if (!pid) continue;
+        if (const auto facts = facts_of(*pid)) found.push_back(*facts);
+    }
+    return found;
+}
+
+std::string scope_in(std::string_view lines) {
+    static constexpr std::string_view before = "/session-";
+    static constexpr std::string_view after = ".scope";
+    while (!lines.empty()) {
+        const std::string_view line = lines.substr(0, lines.find('\n'));
+        lines.remove_prefix(std::min(lines.size(), line.size() + 1));
+        const auto start = line.find(before);
+        if (start == std::string_view::npos) continue;
+        std::string_view part = line.substr(start + before.size());
+        part = part.substr(0, part.find('/')); // the session may have made cgroups below its own
+        if (part.size() > after.size() && part.ends_with(after))
+            return std::string(part.substr(0, part.size() - after.size()));
+    }
+    return {};
+}
+
+std::string scope_of(pid_t pid) {
+    const auto lines = read_proc(pid, "cgroup");
+    return lines ? scope_in(*lines) : std::string();
+}
+
+std::optional<std::uint32_t> audit_session_of(pid_t pid) {
+    const auto text = read_proc(pid, "sessionid");
+    const auto id = text ? number<std::uint32_t>(*text) : std::nullopt;
+    return id && *id != UINT32_MAX ? id : std::nullopt;
+}
+
+bool runs_as_its_login(pid_t pid) {
+    const auto login = read_proc(pid, "loginuid");
+    const auto status = read_proc(pid, "status");
+    if (!login || !status) return false;
+    static constexpr std::string_view key = "\nUid:\t";
+    const auto at = status->find(key);
+    if (at == std::string::npos) return false;
+    const std::string_view rest = std::string_view(*status).substr(at + key.size());
+    const auto real_uid = number<uid_t>(rest.substr(0, rest.find('\t')));
+    return real_uid && *real_uid != 0 && real_uid == number<uid_t>(*login);
+}
+
+Result<ProcessId> process_of(pid_t pid) {
+    const auto facts = facts_of(pid);
+    if (!facts || facts->is_zombie) return fail(Code::kNotFound, "no process " + std::to_string(pid));
+    return facts->id;
+}
+
+Result<ProcessId> parent_of(const ProcessId& child) {
+    const auto before = facts_of(child.pid);
+    if (!before || before->id != child)
+        return fail(Code::kNotFound, "process " + std::to_string(child.pid) + " is gone");
+    LK_TRY(parent, process_of(before->parent));
+    // The parent may have died and its pid gone to another in between: then the child has a new parent.
+    const auto after = facts_of(child.pid);
+    if (!after || after->id != child || after->parent != before->parent)
+        return fail(Code::kNotFound, "process " + std::to_string(child.pid) + " lost its parent");
+    return parent;
+}
+
+std::string logind_session_of(const ProcessId& process) {
+    const std::string scope = scope_of(process.pid);
+    const auto facts = facts_of(process.pid);
+    if (scope.empty() || !facts || facts->id != process) return {};
+    // A server that somebody started by hand in their own session: that scope is not this login's.
+    return scope_of(facts->parent) == scope ? std::string() : scope;
+}
+
+Result<HeldProcess> HeldProcess::hold(const ProcessId& id) {
+    UniqueFd pidfd(open_pidfd(id.pid));
+    if (!pidfd && errno == ESRCH) return fail(Code::kNotFound, "process is gone");
+    if (!pidfd) return fail(Code::kIo, std::string("cannot hold a process: ") + std::strerror(errno));
+    // Its start time is compared after opening: were this pid another's by now, so would be the start time.
+    const auto facts = facts_of(id.pid);
+    if (!facts || facts->id != id) return fail(Code::kNotFound, "process is gone");
+    HeldProcess held(id, std::move(pidfd));
+    if (held.is_gone()) return fail(Code::kNotFound, "process is gone");
+    return held;
+}
+
+bool HeldProcess::is_gone() const {
+    pollfd entry{pidfd_.get(), POLLIN, 0};
+    return ::poll(&entry, 1, 0) > 0;
+}
+
+bool HeldProcess::is_stopped() const {
+    if (is_gone()) return true;
+    const auto facts = facts_of(id_.pid);
+    return !facts || facts->id != id_ || facts->state == 'T' || facts->state == 't';
+}
+
+void HeldProcess::send(int signal) const {
+    static_cast<void>(::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0)); // ESRCH: gone
+}
+
+bool wait_until_gone(std::span<const HeldProcess> processes, const posix::Deadline& deadline) {
+    for (const HeldProcess& process : processes) {
+        for (;;) {
+            pollfd entry{process.pidfd_.get(), POLLIN, 0};
+            const int ready = ::poll(&entry, 1, deadline.poll_millis());
+            if (ready > 0) break;
+            if (ready == 0 && deadline.passed()) return false;
+        }
+    }
+    return true;
+}
+
+} // namespace latchkey::agent

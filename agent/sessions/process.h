@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Processes as the kernel shows them in /proc, and HeldProcess: a process kept by pidfd, so that a signal can
+// never reach another one that got its pid. Any thread. A group whose first thread has ended while others
+// live looks like a zombie in /proc but counts as alive.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/sessions/sessions.h"
+#include "core/base/unique_handle.h"
+
+namespace latchkey::agent {
+
+struct ProcessFacts {
+    ProcessId id;
+    pid_t parent = 0;
+    char state = '?'; // as ps prints it: R S D T Z …
+    bool is_zombie = false;
+};
+
+std::optional<ProcessFacts> facts_of(pid_t pid);
+std::vector<ProcessFacts> all_processes();
+
+// "12" where a line of /proc/PID/cgroup has the part session-12.scope, else empty.
+std::string scope_of(pid_t pid);
+std::string scope_in(std::string_view cgroup_lines);
+
+// The kernel's login session of audit (/proc/PID/sessionid), which a daemonised child keeps; nullopt if
+// unset.
+std::optional<std::uint32_t> audit_session_of(pid_t pid);
+// Runs as the very account, not root, that logged in.
+bool runs_as_its_login(pid_t pid);
+
+class HeldProcess {
+public:
+    // kNotFound: it is gone already. kIo: it is there but cannot be held (no descriptor left, say).
+    static Result<HeldProcess> hold(const ProcessId& id);
+
+    const ProcessId& id() const { return id_; }
+    bool is_gone() const;
+    bool is_stopped() const; // or gone
+    void send(int signal) const;
+
+private:
+    friend bool wait_until_gone(std::span<const HeldProcess>, const posix::Deadline&);
+    HeldProcess(ProcessId id, UniqueFd pidfd) : id_(id), pidfd_(std::move(pidfd)) {}
+
+    ProcessId id_;
+    UniqueFd pidfd_;
+};
+
+// True once all are gone; false at the deadline.
+bool wait_until_gone(std::span<const HeldProcess> processes, const posix::Deadline& deadline);
+
+} // namespace latchkey::agent
