@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/gate/front.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "agent/version.h"
+
+namespace latchkey::agent {
+namespace {
+
+using protocol::Type;
+
+enum class Asker : std::uint8_t { kHelper = 1, kRoot };
+
+struct Permit {
+    Type type;
+    Asker who;
+};
+constexpr std::array kPermits = {
+    Permit{Type::kAuthorize, Asker::kHelper}, Permit{Type::kAccountCheck, Asker::kRoot},
+    Permit{Type::kSessionOpen, Asker::kRoot}, Permit{Type::kSessionClose, Asker::kRoot},
+    Permit{Type::kAgentStatus, Asker::kRoot},
+};
+
+Bytes refused(Code code, std::string message, std::string next = {}) {
+    protocol::Refused answer;
+    answer.code = info(code).name;
+    answer.message = std::move(message);
+    answer.next = std::move(next);
+    return protocol::encode(answer);
+}
+
+// Decodes the request and gives it to `serve`, or answers Refused.
+template <class Request, class Serve>
+void with(const protocol::Frame& frame, const Front::Reply& reply, Serve serve) {
+    auto request = protocol::decode<Request>(frame);
+    if (!request) return reply(refused(request.error().code, request.error().message, request.error().next));
+    serve(*request);
+}
+
+} // namespace
+
+void Front::answer(const Peer& peer, const protocol::Frame& request, const Reply& reply) {
+    const auto permit = std::ranges::find(kPermits, request.type, &Permit::type);
+    if (permit == kPermits.end()) {
+        protocol::Unsupported unsupported;
+        unsupported.type = static_cast<std::uint8_t>(request.type);
+        return reply(protocol::encode(unsupported));
+    }
+    const bool may_ask = peer.uid == 0 || (permit->who == Asker::kHelper && peer.uid == helper_uid_);
+    if (!may_ask) return reply(refused(Code::kUnauthenticated, "this user may not ask that", "ask as root"));
+
+    switch (request.type) {
+        case Type::kAuthorize:
+            return with<protocol::Authorize>(request, reply, [&](const protocol::Authorize& asked) {
+                keys_.authorize(peer.pid, asked,
+                                [reply](protocol::Authorized answer) { reply(protocol::encode(answer)); });
+            });
+        case Type::kAccountCheck:
+            return with<protocol::AccountCheck>(request, reply, [&](const protocol::AccountCheck& asked) {
+                reply(protocol::encode(accounts_.check(peer.pid, asked)));
+            });
+        case Type::kSessionOpen:
+            return with<protocol::SessionOpen>(request, reply, [&](const protocol::SessionOpen& asked) {
+                reply(protocol::encode(accounts_.open(peer.pid, asked)));
+            });
+        case Type::kSessionClose:
+            return with<protocol::SessionClose>(request, reply, [&](const protocol::SessionClose&) {
+                accounts_.close(peer.pid);
+                reply(protocol::encode(protocol::Acknowledged{}));
+            });
+        default:
+            return with<protocol::AgentStatus>(
+                request, reply, [&](const protocol::AgentStatus&) { reply(protocol::encode(status())); });
+    }
+}
+
+protocol::AgentStatusAnswer Front::status() const {
+    protocol::AgentStatusAnswer answer;
+    answer.connected = is_connected_;
+    answer.serving = !state_.troubles.denies() && state_.lease.serves_held_grants();
+    answer.vm = state_.vm;
+    answer.broker = broker_;
+    answer.epoch = state_.revocations.epoch();
+    if (state_.broker_clock.is_known()) {
+        answer.last_heartbeat = state_.broker_clock.last_heard();
+        const std::int64_t offset = state_.broker_clock.offset().value;
+        answer.offset_magnitude = static_cast<std::uint64_t>(std::abs(offset));
+        answer.broker_is_ahead = offset > 0;
+    }
+    answer.version = kAgentVersion;
+    answer.trouble = state_.troubles.line();
+    answer.cached_grants = static_cast<std::uint32_t>(state_.grants.size());
+    for (const BoundSession& session : sessions_.all()) {
+        answer.sessions.push_back({session.id, session.user, session.login, session.key, session.serial,
+                                   session.from, session.since,
+                                   static_cast<std::uint32_t>(session.monitor.pid)});
+    }
+    answer.managed_logins = {state_.managed.begin(), state_.managed.end()};
+    return answer;
+}
+
+} // namespace latchkey::agent

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The agent's end of the hub: connects to the pinned broker, says Hello, hands over what comes, and begins
+// again with back-off and jitter whenever that ends. Everything on the thread that runs the io_context, which
+// outlives it, as do client and identity. Nothing fails to the outside: what goes wrong is told to the
+// client.
+
+#include <cstdint>
+#include <memory>
+
+#include "agent/gate/hub_port.h"
+#include "agent/trust/state_folder.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace latchkey::agent {
+
+// What the agent does with its broker; called by HubLink on its thread.
+class HubClient {
+public:
+    virtual ~HubClient() = default;
+    virtual protocol::Hello hello() = 0;
+    virtual protocol::Heartbeat heartbeat() = 0;
+    // A failure refuses this broker: it is told so and the connection ends.
+    virtual Status welcome(const protocol::Welcome& welcome) = 0;
+    // A failure ends the connection.
+    virtual Status take(const protocol::Frame& frame) = 0;
+    // Not connected (any more). Also where a connection did not come about.
+    virtual void lost(const Error& why) = 0;
+};
+
+inline constexpr Micros kConnectTime = from_seconds(10);
+inline constexpr Micros kFirstBackOff = from_millis(200);
+inline constexpr Micros kLongestBackOff = from_seconds(15);
+inline constexpr std::size_t kOutboxFrames = 1024;
+inline constexpr std::size_t kMaxUnsentBytes = 8 * 1024 * 1024;
+inline constexpr std::int64_t kMissedHeartbeats = 3;
+
+class HubLink : public HubPort {
+public:
+    HubLink(boost::asio::io_context& io, const Clock& clock, BrokerPin pin, const keys::PrivateKey& identity,
+            HubClient& client);
+    ~HubLink() override;
+
+    void start();
+    void stop();
+    // To be called every heartbeat period: sends ours, and ends a connection on which the broker's are
+    // missing.
+    void beat();
+
+    void send(Bytes frame) override;
+    void post(Bytes frame) override;
+
+private:
+    struct State;
+    std::shared_ptr<State> state_;
+};
+
+} // namespace latchkey::agent

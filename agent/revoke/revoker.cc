@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/revoke/revoker.h"
+
+#include "agent/log/log.h"
+
+namespace latchkey::agent {
+namespace {
+
+Result<std::vector<revocation::Revocation>> parse_entries(const protocol::Revoke& message) {
+    std::vector<revocation::Revocation> parsed;
+    for (const protocol::RevocationEntry& entry : message.entries) {
+        auto selector = revocation::Selector::parse(entry.kind, entry.text);
+        if (!selector) {
+            return fail(Code::kUnsupported,
+                        "the broker revoked something that this agent does not understand (epoch " +
+                            std::to_string(entry.epoch.value) + ")",
+                        "update latchkey-agent");
+        }
+        parsed.push_back({entry.epoch, *std::move(selector), entry.made_at, entry.drop_at});
+    }
+    return parsed;
+}
+
+std::string text_of(Epoch epoch) {
+    return std::to_string(epoch.value);
+}
+
+} // namespace
+
+Status Revoker::begin(const protocol::Welcome& welcome) {
+    AgentState& state = parts_.state;
+    const Epoch ours = std::max(state.revocations.epoch(), epoch_on_disk_);
+    if (welcome.epoch < ours) {
+        const std::string line = "rollback: the broker is at epoch " + text_of(welcome.epoch) +
+                                 ", this VM has already applied " + text_of(ours);
+        state.troubles.set(TroubleKind::kRollback, line);
+        log_error("refuse broker why=" + line);
+        return fail(Code::kConflict, line, "find out why the broker went back: a restored database?");
+    }
+    state.troubles.clear(TroubleKind::kRollback);
+    due_ = welcome.epoch;
+    is_full_ = welcome.full;
+    collected_.clear();
+    has_caught_up_ = !is_full_ && ours == due_;
+    return {};
+}
+
+Status Revoker::take(const protocol::Revoke& message) {
+    if (is_full_ && !message.last) return replace_by(message); // no receipt before the set is whole
+    parts_.state.grants.drop_ended(parts_.state.judged());
+    const bool was_full = is_full_;
+    const Epoch before = parts_.state.revocations.epoch();
+    LK_CHECK(is_full_ ? replace_by(message) : apply(message));
+    if (message.last && parts_.state.revocations.epoch() >= due_) has_caught_up_ = true;
+
+    const Tally tally = count(message);
+    const bool is_recorded =
+        !was_full && before == parts_.state.revocations.epoch() && before == epoch_on_disk_;
+    if (is_recorded) {
+        act(tally, {});
+    } else {
+        record([this, tally](const Status& written) {
+            act(tally, written ? std::string() : written.error().message);
+        });
+    }
+    return {};
+}
+
+Status Revoker::apply(const protocol::Revoke& message) {
+    AgentState& state = parts_.state;
+    auto entries = parse_entries(message);
+    if (!entries) {
+        state.troubles.set(TroubleKind::kUnknownRevocation, entries.error().line());
+        log_error("refuse revocation why=" + entries.error().message);
+        return fail(std::move(entries).error());
+    }
+    for (const revocation::Revocation& entry : *entries) {
+        if (entry.epoch <= state.revocations.epoch()) continue; // heard before
+        LK_CHECK(state.revocations.apply(entry));
+        log_info("apply revocation epoch=" + text_of(entry.epoch) +
+                 " kind=" + std::string(entry.selector.kind_name()) + " of=" + entry.selector.text);
+    }
+    if (state.revocations.epoch() < message.epoch)
+        return fail(Code::kConflict, "revocations are missing up to epoch " + text_of(message.epoch));
+    state.troubles.clear(TroubleKind::kUnknownRevocation);
+    return {};
+}
+
+Status Revoker::replace_by(const protocol::Revoke& message) {
+    AgentState& state = parts_.state;
+    auto entries = parse_entries(message);
+    if (!entries) {
+        state.troubles.set(TroubleKind::kUnknownRevocation, entries.error().line());
+        return fail(std::move(entries).error());
+    }
+    collected_.insert(collected_.end(), std::make_move_iterator(entries->begin()),
+                      std::make_move_iterator(entries->end()));
+    if (!message.last) return {};
+    LK_CHECK(state.revocations.replace(message.epoch, std::move(collected_)));
+    collected_.clear();
+    is_full_ = false;
+    state.troubles.clear(TroubleKind::kUnknownRevocation);
+    log_info("replace revocations epoch=" + text_of(message.epoch) +
+             " count=" + std::to_string(state.revocations.size()));
+    return {};
+}
+
+Revoker::Tally Revoker::count(const protocol::Revoke& message) {
+    AgentState& state = parts_.state;
+    Tally tally;
+    tally.epoch = state.revocations.epoch();
+    tally.reason = "revoked by epoch " + text_of(message.epoch);
+    tally.purged = static_cast<std::uint32_t>(state.grants.drop_ended(state.judged()));
+    for (const BoundSession& session : parts_.sessions.all()) {
+        const revocation::Credential credential{session.user, session.key,     session.serial,
+                                                session.ca,   parts_.state.vm, session.issued_at};
+        if (state.revocations.covers(credential)) tally.covered.push_back(session);
+    }
+    return tally;
+}
+
+void Revoker::record(std::function<void(const Status&)> then) {
+    waiting_.push_back(std::move(then));
+    if (!is_writing_) write_now();
+}
+
+// One write for all that wait; those that come meanwhile share the next.
+void Revoker::write_now() {
+    is_writing_ = true;
+    const Epoch epoch = parts_.state.revocations.epoch();
+    auto askers = std::move(waiting_);
+    waiting_.clear();
+    auto encoded = std::make_shared<const Bytes>(parts_.state.revocations.encode());
+    parts_.disk.write([folder = parts_.folder, encoded] { return folder.save_revocations(*encoded); },
+                      [this, epoch, askers = std::move(askers)](const Status& written) {
+                          is_writing_ = false;
+                          if (written) {
+                              epoch_on_disk_ = epoch;
+                              parts_.state.troubles.clear(TroubleKind::kDisk);
+                          } else {
+                              parts_.state.troubles.set(TroubleKind::kDisk, written.error().line());
+                              log_error("fail to record revocation epoch=" + text_of(epoch) +
+                                        " why=" + written.error().line());
+                          }
+                          if (!waiting_.empty()) write_now();
+                          for (const auto& asker : askers) asker(written);
+                      });
+}
+
+void Revoker::act(const Tally& tally, const std::string& disk_trouble) {
+    parts_.sessions.cut(tally.covered, tally.reason,
+                        [this, tally, disk_trouble](const std::vector<BoundSession>& still_there) {
+                            send_receipt(tally, still_there, disk_trouble);
+                        });
+}
+
+void Revoker::send_receipt(const Tally& tally, const std::vector<BoundSession>& still_there,
+                           std::string trouble) {
+    for (const BoundSession& session : still_there) {
+        if (!trouble.empty()) trouble += "; ";
+        trouble +=
+            "session " + std::to_string(session.id) + " of " + session.user.str() + " could not be ended";
+        if (trouble.size() > 1024) break;
+    }
+    protocol::Receipt receipt;
+    receipt.epoch = tally.epoch;
+    receipt.vm_id = parts_.state.vm_id;
+    receipt.sessions_found = static_cast<std::uint32_t>(tally.covered.size());
+    receipt.sessions_ended = static_cast<std::uint32_t>(tally.covered.size() - still_there.size());
+    receipt.grants_purged = tally.purged;
+    receipt.time = parts_.state.broker_clock.now();
+    receipt.trouble = std::move(trouble);
+    auto signature = parts_.identity.sign(protocol::receipt_signed_bytes(receipt));
+    if (!signature) {
+        log_error("fail to sign receipt epoch=" + text_of(tally.epoch) + " why=" + signature.error().message);
+        return;
+    }
+    receipt.signature = *std::move(signature);
+    parts_.hub.post(protocol::encode(receipt));
+}
+
+void Revoker::tidy() {
+    AgentState& state = parts_.state;
+    // Kept a day longer than needed, because our reckoning of the broker's time can be off.
+    if (state.lease.standing() == Standing::kOnline)
+        state.revocations.drop_ended(state.broker_clock.now() - from_seconds(24 * 3600));
+    if (epoch_on_disk_ < state.revocations.epoch() && !is_writing_) record([](const Status&) {});
+}
+
+} // namespace latchkey::agent

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Applies what the broker takes away, in this order: in memory (from that moment nobody new gets in), on
+// disk, then the sessions bound to it are ended, then the signed receipt goes out. A disk that does not take
+// it stops none of this but is said in the receipt. The loop's thread only.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "agent/gate/session_book.h"
+#include "agent/loop/disk_queue.h"
+#include "agent/trust/state_folder.h"
+#include "core/keys/private_key.h"
+
+namespace latchkey::agent {
+
+class Revoker {
+public:
+    struct Parts {
+        AgentState& state;
+        DiskQueue& disk;
+        HubPort& hub;
+        SessionBook& sessions;
+        const StateFolder& folder;
+        const keys::PrivateKey& identity;
+    };
+    explicit Revoker(const Parts& parts) : parts_(parts), epoch_on_disk_(parts.state.revocations.epoch()) {}
+
+    // At a Welcome. kConflict: the broker is older than our disk and is not to be talked to.
+    Status begin(const protocol::Welcome& welcome);
+    // A failure means that the connection is of no use: begin again.
+    Status take(const protocol::Revoke& message);
+    // Everything up to the Welcome's epoch is applied.
+    bool has_caught_up() const { return has_caught_up_; }
+
+    // Now and then: forgets what has ended, tries the disk again.
+    void tidy();
+    Epoch epoch_on_disk() const { return epoch_on_disk_; }
+
+private:
+    struct Tally { // of one message, until its receipt
+        Epoch epoch;
+        std::uint32_t purged = 0;
+        std::vector<BoundSession> covered;
+        std::string reason;
+    };
+    Status apply(const protocol::Revoke& message);
+    Status replace_by(const protocol::Revoke& message);
+    Tally count(const protocol::Revoke& message);
+    void record(std::function<void(const Status&)> then);
+    void write_now();
+    void act(const Tally& tally, const std::string& disk_trouble);
+    void send_receipt(const Tally& tally, const std::vector<BoundSession>& still_there, std::string trouble);
+
+    Parts parts_;
+    Epoch epoch_on_disk_;
+    Epoch due_;            // the Welcome's
+    bool is_full_ = false; // what comes replaces the set
+    bool has_caught_up_ = false;
+    std::vector<revocation::Revocation> collected_; // of a full set, until its last message
+    bool is_writing_ = false;
+    std::vector<std::function<void(const Status&)>> waiting_; // for the next write
+};
+
+} // namespace latchkey::agent

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/run/agent.h"
+
+#include <grp.h>
+#include <pwd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <optional>
+
+#include "agent/local/local_server.h"
+#include "agent/log/log.h"
+#include "agent/loop/asio_loop.h"
+#include "agent/run/broker_talk.h"
+
+namespace latchkey::agent {
+namespace {
+
+// Before the broker is known to send its own; also what cannot reach anybody posts here.
+class HubSwitch : public HubPort {
+public:
+    void connect_to(HubPort& hub) { hub_ = &hub; }
+    void send(Bytes frame) override {
+        if (hub_ != nullptr) hub_->send(std::move(frame));
+    }
+    void post(Bytes frame) override {
+        if (hub_ != nullptr) hub_->post(std::move(frame));
+    }
+
+private:
+    HubPort* hub_ = nullptr;
+};
+
+struct HelperUser {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    bool exists = false;
+};
+
+HelperUser find_helper_user(const std::string& name) {
+    const passwd* entry = ::getpwnam(name.c_str());
+    return entry == nullptr ? HelperUser{} : HelperUser{entry->pw_uid, entry->pw_gid, true};
+}
+
+// A torn file: said, and managed logins stay closed.
+template <class T>
+std::optional<T> load(AgentState& state, Result<T> loaded) {
+    if (loaded) return *std::move(loaded);
+    log_error("fail to load state why=" + loaded.error().line());
+    state.troubles.set(TroubleKind::kState, loaded.error().line());
+    return std::nullopt;
+}
+
+// Which logins are gated, from the best source that can be read.
+void load_managed(AgentState& state, const StateFolder& folder,
+                  const std::optional<protocol::TrustSet>& trust) {
+    if (trust) return state.set_managed(trust->managed_logins);
+    const auto listed = folder.load_managed_logins();
+    if (listed) return state.set_managed(*listed);
+    state.set_managed({});
+    state.everything_is_managed = true;
+}
+
+} // namespace
+
+struct Agent::Parts {
+    Parts(boost::asio::io_context& io, const Clock& clock, const AgentConfig& the_config,
+          std::unique_ptr<SessionEnder> the_ender)
+        : config(the_config),
+          folder(config.state_dir),
+          helper(find_helper_user(config.helper_user)),
+          state(clock),
+          loop(io),
+          ender(std::move(the_ender)),
+          sessions(state, loop, hub, *ender),
+          fetches(state, loop, hub),
+          keys(state, fetches, monitors, processes),
+          accounts(state, loop, monitors, sessions, processes),
+          front(state, keys, accounts, sessions, helper.uid),
+          disk(loop),
+          server(io, [this](const Peer& peer, const protocol::Frame& request, const Front::Reply& reply) {
+              front.answer(peer, request, reply);
+          }) {}
+
+    void beat() {
+        sessions.sweep();
+        monitors.drop_dead(processes);
+        state.grants.drop_ended(state.judged());
+        if (revoker) revoker->tidy();
+        if (link) link->beat();
+        loop.after(state.beat, [this] { beat(); });
+    }
+
+    AgentConfig config;
+    StateFolder folder;
+    HelperUser helper;
+    AgentState state;
+    AsioLoop loop;
+    HubSwitch hub;
+    ProcProcesses processes;
+    std::unique_ptr<SessionEnder> ender;
+    Monitors monitors;
+    SessionBook sessions;
+    Fetches fetches;
+    KeyGate keys;
+    AccountGate accounts;
+    Front front;
+    DiskQueue disk;
+    LocalServer server;
+    // Only where the state on disk is whole.
+    std::optional<keys::PrivateKey> identity;
+    std::optional<Revoker> revoker;
+    std::optional<BrokerTalk> talk;
+    std::optional<HubLink> link;
+};
+
+Agent::Agent(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Agent::~Agent() {
+    stop();
+}
+
+Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Clock& clock,
+                                           const AgentConfig& config, std::unique_ptr<SessionEnder> ender) {
+    auto parts = std::make_unique<Parts>(io, clock, config, std::move(ender));
+    AgentState& state = parts->state;
+    auto found_pin = parts->folder.load_pin();
+    if (!found_pin && found_pin.error().code == Code::kNotFound) {
+        return fail(Code::kNotFound, "this VM has not joined a broker (" + config.state_dir.string() + ")",
+                    "run: latchkey-agent join <token>");
+    }
+    LK_CHECK(parts->folder.make());
+    state.managed_by_config = config.managed_logins;
+    state.local.insert(config.local_logins.begin(), config.local_logins.end());
+    auto pin = load(state, std::move(found_pin));
+    auto identity = load(state, parts->folder.load_identity());
+    const auto trust = load(state, parts->folder.load_trust());
+    auto revocations = load(state, parts->folder.load_revocations());
+    load_managed(state, parts->folder, trust);
+    if (!parts->helper.exists) {
+        state.troubles.set(TroubleKind::kHelper,
+                           "no user " + config.helper_user + ": only root may ask for keys");
+        log_warn("miss helper user name=" + config.helper_user);
+    }
+    if (!pin || !identity || !trust || !revocations)
+        return std::unique_ptr<Agent>(new Agent(std::move(parts)));
+
+    if (auto adopted = state.adopt(*trust); !adopted)
+        state.troubles.set(TroubleKind::kState, adopted.error().line());
+    state.revocations = *std::move(revocations);
+    state.vm = pin->vm_name;
+    state.vm_id = pin->vm_id;
+    parts->identity.emplace(*std::move(identity));
+    parts->front.set_broker(pin->broker.text());
+    parts->revoker.emplace(
+        Revoker::Parts{state, parts->disk, parts->hub, parts->sessions, parts->folder, *parts->identity});
+    parts->talk.emplace(BrokerTalk::Parts{state, parts->fetches, *parts->revoker, parts->sessions,
+                                          parts->front, parts->disk, parts->folder});
+    parts->link.emplace(io, clock, *pin, *parts->identity, *parts->talk);
+    parts->hub.connect_to(*parts->link);
+    return std::unique_ptr<Agent>(new Agent(std::move(parts)));
+}
+
+Status Agent::start() {
+    AgentState& state = parts_->state;
+    if (!state.everything_is_managed) {
+        if (auto written = parts_->folder.save_managed_logins(state.gated()); !written) {
+            state.troubles.set(TroubleKind::kDisk, written.error().line());
+            log_error("fail to record managed logins why=" + written.error().line());
+        }
+    }
+    LK_CHECK(parts_->server.listen(parts_->config.socket, parts_->helper.gid));
+    if (parts_->link) parts_->link->start();
+    parts_->beat();
+    log_info("run agent vm=" + state.vm.str() + " epoch=" + std::to_string(state.revocations.epoch().value) +
+             (state.troubles.line().empty() ? "" : " trouble=" + state.troubles.line()));
+    return {};
+}
+
+void Agent::stop() {
+    parts_->server.stop();
+    if (parts_->link) parts_->link->stop();
+    parts_->loop.stop();
+}
+
+} // namespace latchkey::agent

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/run/broker_talk.h"
+
+#include <algorithm>
+
+#include "agent/log/log.h"
+#include "agent/version.h"
+
+namespace latchkey::agent {
+
+protocol::Hello BrokerTalk::hello() {
+    protocol::Hello hello;
+    hello.software = "latchkey-agent " + std::string(kAgentVersion);
+    hello.epoch = parts_.revoker.epoch_on_disk();
+    hello.time = parts_.state.clock.now();
+    return hello;
+}
+
+protocol::Heartbeat BrokerTalk::heartbeat() {
+    protocol::Heartbeat beat;
+    beat.time = parts_.state.clock.now();
+    beat.epoch = parts_.state.revocations.epoch();
+    return beat;
+}
+
+Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
+    AgentState& state = parts_.state;
+    if (welcome.version != protocol::kHubVersion)
+        return fail(Code::kUnsupported, "the broker chose a version of the protocol that we did not offer",
+                    "update the older side");
+    if (welcome.vm_id != state.vm_id)
+        return fail(Code::kConflict, "the broker takes this VM for another one",
+                    "join again with a new token");
+    LK_CHECK(parts_.revoker.begin(welcome));
+    if (!welcome.vm_name.empty()) state.vm = welcome.vm_name;
+    state.broker_clock.sync(welcome.time);
+    state.beat = from_seconds(std::clamp<std::int64_t>(welcome.heartbeat_seconds, 1, 300));
+    LK_CHECK(adopt(welcome.trust));
+    state.lease.begin_catch_up();
+    state.troubles.clear(TroubleKind::kBroker);
+    parts_.front.set_connected(true);
+    last_reason_.clear();
+    log_info("reach broker epoch=" + std::to_string(welcome.epoch.value) +
+             " ours=" + std::to_string(state.revocations.epoch().value));
+    go_online_if_caught_up();
+    return {};
+}
+
+Status BrokerTalk::adopt(const protocol::TrustSet& trust) {
+    AgentState& state = parts_.state;
+    protocol::Trust before;
+    before.trust = state.trust;
+    protocol::Trust after;
+    after.trust = trust;
+    LK_CHECK(state.adopt(trust));
+    state.everything_is_managed = false; // the broker has just said which are
+    const bool is_new = protocol::encode(before) != protocol::encode(after);
+    if (!is_new) return {};
+    parts_.disk.write(
+        [folder = parts_.folder, trust, gated = state.gated()]() -> Status {
+            LK_CHECK(folder.save_managed_logins(gated));
+            return folder.save_trust(trust);
+        },
+        [this](const Status& written) {
+            if (written) return;
+            parts_.state.troubles.set(TroubleKind::kDisk, written.error().line());
+            log_error("fail to record trust why=" + written.error().line());
+        });
+    return {};
+}
+
+void BrokerTalk::go_online_if_caught_up() {
+    if (!parts_.revoker.has_caught_up() || parts_.state.lease.standing() != Standing::kCatchingUp) return;
+    parts_.state.lease.go_online();
+    log_info("serve epoch=" + std::to_string(parts_.state.revocations.epoch().value));
+    parts_.fetches.go_online();
+}
+
+Status BrokerTalk::take(const protocol::Frame& frame) {
+    using protocol::Type;
+    switch (frame.type) {
+        case Type::kHeartbeat: {
+            LK_TRY(beat, protocol::decode<protocol::Heartbeat>(frame));
+            parts_.state.broker_clock.sync(beat.time);
+            return {};
+        }
+        case Type::kGrant: {
+            LK_TRY(grant, protocol::decode<protocol::Grant>(frame));
+            parts_.fetches.take(grant);
+            return {};
+        }
+        case Type::kRevoke: {
+            LK_TRY(revoke, protocol::decode<protocol::Revoke>(frame));
+            LK_CHECK(parts_.revoker.take(revoke));
+            go_online_if_caught_up();
+            return {};
+        }
+        case Type::kTrust: {
+            LK_TRY(trust, protocol::decode<protocol::Trust>(frame));
+            return adopt(trust.trust);
+        }
+        case Type::kSessionEnd: {
+            LK_TRY(end, protocol::decode<protocol::SessionEnd>(frame));
+            end_session(end);
+            return {};
+        }
+        case Type::kUnsupported:
+            return {}; // an older broker does not know something that we said: it goes on without
+        default:
+            log_warn("skip message from broker type=" + std::to_string(static_cast<int>(frame.type)));
+            return {};
+    }
+}
+
+void BrokerTalk::end_session(const protocol::SessionEnd& message) {
+    for (const BoundSession& session : parts_.sessions.all()) {
+        if (session.id != message.session || session.id == 0) continue;
+        parts_.sessions.cut({session}, message.reason, [](const auto& /*still_there*/) {});
+        return;
+    }
+}
+
+void BrokerTalk::lost(const Error& why) {
+    parts_.state.lease.go_offline();
+    parts_.front.set_connected(false);
+    parts_.fetches.fail_all("the connection to the broker was lost");
+    const std::string line = why.line();
+    if (line == last_reason_) return;
+    last_reason_ = line;
+    log_warn("lose broker why=" + line);
+    if (parts_.state.troubles.of(TroubleKind::kRollback).empty())
+        parts_.state.troubles.set(TroubleKind::kBroker, line);
+}
+
+} // namespace latchkey::agent

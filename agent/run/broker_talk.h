@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What the agent says to its broker and does with each of its messages: the one place that knows the order of
+// a connection's life (Welcome, catch-up, online, lost). The loop's thread only.
+
+#include "agent/gate/fetches.h"
+#include "agent/gate/front.h"
+#include "agent/hub_link/hub_link.h"
+#include "agent/revoke/revoker.h"
+
+namespace latchkey::agent {
+
+class BrokerTalk : public HubClient {
+public:
+    struct Parts {
+        AgentState& state;
+        Fetches& fetches;
+        Revoker& revoker;
+        SessionBook& sessions;
+        Front& front;
+        DiskQueue& disk;
+        const StateFolder& folder;
+    };
+    explicit BrokerTalk(const Parts& parts) : parts_(parts) {}
+
+    protocol::Hello hello() override;
+    protocol::Heartbeat heartbeat() override;
+    Status welcome(const protocol::Welcome& welcome) override;
+    Status take(const protocol::Frame& frame) override;
+    void lost(const Error& why) override;
+
+private:
+    Status adopt(const protocol::TrustSet& trust);
+    void go_online_if_caught_up();
+    void end_session(const protocol::SessionEnd& message);
+
+    Parts parts_;
+    std::string last_reason_; // why we are not connected: said once, not at each attempt
+};
+
+} // namespace latchkey::agent

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/run/commands.h"
+
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+
+#include "agent/hub_link/join.h"
+#include "agent/log/log.h"
+#include "agent/run/agent.h"
+#include "agent/sessions/sessions.h"
+#include "core/posix/file.h"
+
+namespace latchkey::agent {
+namespace {
+
+Result<AgentConfig> read_config(const ConfigChoice& choice) {
+    if (choice.file.empty()) return load_config(kDefaultConfigFile, MissingFile::kMeansDefaults);
+    return load_config(choice.file, MissingFile::kIsAnError);
+}
+
+std::string_view trimmed(std::string_view text) {
+    static constexpr std::string_view blank = " \t\r\n";
+    text.remove_prefix(std::min(text.find_first_not_of(blank), text.size()));
+    return text.substr(0, text.find_last_not_of(blank) + 1);
+}
+
+// Tells systemd (Type=notify) that we are ready; without one, nothing.
+void notify_systemd() {
+    const char* path = std::getenv("NOTIFY_SOCKET");
+    if (path == nullptr) return;
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::size_t size = std::strlen(path);
+    if (size < 2 || size >= sizeof address.sun_path) return;
+    std::memcpy(address.sun_path, path, size);
+    if (path[0] == '@') address.sun_path[0] = '\0';
+    const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    static constexpr std::string_view ready = "READY=1";
+    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size);
+    if (fd && ::sendto(fd.get(), ready.data(), ready.size(), MSG_NOSIGNAL,
+                       reinterpret_cast<const sockaddr*>(&address), length) < 0)
+        log_warn("fail to notify systemd");
+}
+
+void say_ready(int fd) {
+    notify_systemd();
+    if (fd < 0) return;
+    if (::write(fd, "ready\n", 6) != 6) log_warn("fail to write to the ready descriptor");
+    ::close(fd);
+}
+
+Status join_with(const AgentConfig& config, std::string_view token_text, const JoinWishes& wishes) {
+    LK_TRY(token, protocol::JoinToken::parse(trimmed(token_text)));
+    LK_TRY(pin, join(StateFolder(config.state_dir), token, wishes));
+    log_info("join broker=" + pin.broker.text() + " vm=" + pin.vm_name.str());
+    return {};
+}
+
+// A VM image may carry a token: the first start joins by it.
+Status join_by_file(const AgentConfig& config) {
+    if (config.join_token_file.empty()) return {};
+    const auto pin = StateFolder(config.state_dir).load_pin();
+    if (pin || pin.error().code != Code::kNotFound) return {};
+    LK_TRY(token, posix::read_secret_file(config.join_token_file));
+    LK_TRY(name, name_of_host());
+    return join_with(config, as_text(token.view()), {std::move(name), {}});
+}
+
+} // namespace
+
+Status run_join(const ConfigChoice& choice, const JoinArguments& arguments) {
+    LK_TRY(config, read_config(choice));
+    set_up_log(LogLevel::kWarn, LogStamps::kBySystemd);
+    JoinWishes wishes;
+    for (const std::string& text : arguments.labels) {
+        LK_TRY(label, parse_label(text));
+        wishes.labels.push_back(std::move(label));
+    }
+    LK_TRY(name, arguments.name.empty() ? name_of_host() : VmName::parse(arguments.name));
+    wishes.name = std::move(name);
+    std::string token = arguments.token;
+    if (token == "-" && !std::getline(std::cin, token))
+        return fail(Code::kUsage, "no token on standard input", "pipe the line that `vm token` printed");
+    LK_CHECK(join_with(config, token, wishes));
+    const auto pin = StateFolder(config.state_dir).load_pin();
+    if (pin) {
+        std::printf("joined %s as %s; start or restart the agent: latchkey-agent run\n",
+                    pin->broker.text().c_str(), pin->vm_name.str().c_str());
+    }
+    return {};
+}
+
+Status run_agent(const ConfigChoice& choice, const RunArguments& arguments) {
+    LK_TRY(config, read_config(choice));
+    set_up_log(config.log_level, arguments.is_foreground ? LogStamps::kOwn : LogStamps::kBySystemd);
+    ::prctl(PR_SET_DUMPABLE, 0); // no core dump with a key in it
+    LK_CHECK(join_by_file(config));
+    const SystemClock clock;
+    boost::asio::io_context io(1);
+    LK_TRY(agent, Agent::make(io, clock, config, make_session_ender(config.logind == LogindUse::kAuto)));
+    boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+    signals.async_wait([&](const boost::system::error_code& error, int) {
+        if (!error) io.stop();
+    });
+    LK_CHECK(agent->start());
+    say_ready(arguments.ready_fd);
+    io.run();
+    log_info("stop agent");
+    agent->stop();
+    return {};
+}
+
+} // namespace latchkey::agent

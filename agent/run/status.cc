@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "agent/config/agent_config.h"
+#include "agent/run/commands.h"
+#include "core/posix/stream.h"
+#include "core/protocol/local.h"
+
+namespace latchkey::agent {
+namespace {
+
+Result<protocol::AgentStatusAnswer> ask(const std::string& socket) {
+    const auto deadline = posix::Deadline::after(from_seconds(2));
+    auto stream = posix::Stream::connect_unix(socket, deadline);
+    if (!stream)
+        return fail(stream.error().code, "no agent answers: " + stream.error().message,
+                    "start it, or ask as root");
+    LK_CHECK(stream->send(protocol::encode(protocol::AgentStatus{}), deadline));
+    LK_TRY(frame, stream->receive(protocol::kLocalFrameLimit, deadline));
+    if (frame.type == protocol::Type::kRefused) {
+        LK_TRY(refused, protocol::decode<protocol::Refused>(frame));
+        return fail(Code::kRefused, refused.message, refused.next);
+    }
+    return protocol::decode<protocol::AgentStatusAnswer>(frame);
+}
+
+double signed_offset_seconds(const protocol::AgentStatusAnswer& answer) {
+    const double seconds = static_cast<double>(answer.offset_magnitude) / 1e6;
+    return answer.broker_is_ahead ? seconds : -seconds;
+}
+
+nlohmann::json to_json(const protocol::AgentStatusAnswer& answer) {
+    nlohmann::json sessions = nlohmann::json::array();
+    for (const protocol::LiveSession& session : answer.sessions) {
+        sessions.push_back({{"id", session.id},
+                            {"user", session.user.str()},
+                            {"login", session.login.str()},
+                            {"key", session.key.str()},
+                            {"serial", session.serial.value},
+                            {"from", session.from},
+                            {"since_micros", session.since.value},
+                            {"monitor_pid", session.monitor_pid}});
+    }
+    nlohmann::json logins = nlohmann::json::array();
+    for (const Login& login : answer.managed_logins) logins.push_back(login.str());
+    return {{"connected", answer.connected},
+            {"serving", answer.serving},
+            {"vm", answer.vm.str()},
+            {"broker", answer.broker},
+            {"epoch", answer.epoch.value},
+            {"last_heartbeat_micros", answer.last_heartbeat.value},
+            {"broker_minus_vm_clock_seconds", signed_offset_seconds(answer)},
+            {"version", answer.version},
+            {"trouble", answer.trouble},
+            {"cached_grants", answer.cached_grants},
+            {"sessions", sessions},
+            {"managed_logins", logins}};
+}
+
+void print_for_people(const protocol::AgentStatusAnswer& answer) {
+    std::printf("vm        %s\nbroker    %s (%s)\nserving   %s\nepoch     %llu\n", answer.vm.str().c_str(),
+                answer.broker.c_str(), answer.connected ? "connected" : "not connected",
+                answer.serving ? "yes" : "no", static_cast<unsigned long long>(answer.epoch.value));
+    std::printf("clock     broker %+.3f s\ngrants    %u held\nmanaged  ", signed_offset_seconds(answer),
+                answer.cached_grants);
+    for (const Login& login : answer.managed_logins) std::printf(" %s", login.str().c_str());
+    std::printf("\nsessions  %zu\n", answer.sessions.size());
+    for (const protocol::LiveSession& session : answer.sessions) {
+        std::printf("  %s as %s from %s, certificate %llu, sshd %u\n", session.user.str().c_str(),
+                    session.login.str().c_str(), session.from.c_str(),
+                    static_cast<unsigned long long>(session.serial.value), session.monitor_pid);
+    }
+    if (!answer.trouble.empty()) std::printf("trouble   %s\n", answer.trouble.c_str());
+}
+
+} // namespace
+
+Status run_status(const ConfigChoice& choice, bool as_json) {
+    LK_TRY(config, choice.file.empty() ? load_config(kDefaultConfigFile, MissingFile::kMeansDefaults)
+                                       : load_config(choice.file, MissingFile::kIsAnError));
+    LK_TRY(answer, ask(config.socket));
+    if (as_json) {
+        std::printf("%s\n", to_json(answer).dump().c_str());
+    } else {
+        print_for_people(answer);
+    }
+    return {};
+}
+
+} // namespace latchkey::agent

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/trust/state_folder.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/keys/openssl.h"
+#include "core/posix/file.h"
+
+namespace latchkey::agent {
+namespace {
+
+constexpr std::string_view kIdentityFile = "identity";
+constexpr std::string_view kPinFile = "broker";
+constexpr std::string_view kTrustFile = "trust";
+constexpr std::string_view kRevocationsFile = "revocations";
+constexpr std::string_view kManagedFile = "managed-logins";
+constexpr std::string_view kManagedHead = "# written by latchkey-agent";
+constexpr std::size_t kDigestSize = 32;
+constexpr std::string_view kJoinAgain = "join again: latchkey-agent join <token>";
+
+// string label, string body, SHA-256 over both: a torn write and a slip of an editor are noticed.
+Bytes seal(std::string_view label, ByteView body) {
+    wire::Writer writer;
+    writer.string(label);
+    writer.string(body);
+    writer.raw(keys::sha256(writer.bytes()));
+    return writer.take();
+}
+
+Failure tampered(const std::filesystem::path& path) {
+    return fail(Code::kTampered, path.string() + " is torn or altered: its checksum does not fit",
+                std::string(kJoinAgain));
+}
+
+Result<Bytes> unseal(std::string_view label, ByteView sealed, const std::filesystem::path& path) {
+    if (sealed.size() < kDigestSize) return tampered(path);
+    const ByteView content = sealed.first(sealed.size() - kDigestSize);
+    if (!equal(keys::sha256(content), sealed.last(kDigestSize))) return tampered(path);
+    wire::Reader reader(content);
+    const auto found = reader.text();
+    const auto body = reader.string(posix::kDefaultFileLimit);
+    if (!found || *found != label || !body || !reader.at_end()) return tampered(path);
+    return to_bytes(*body);
+}
+
+Result<BrokerPin> decode_pin(ByteView body) {
+    wire::Reader reader(body);
+    LK_TRY(address, reader.text());
+    LK_TRY(key, reader.text());
+    LK_TRY(id, reader.u64());
+    LK_TRY(name, reader.text());
+    LK_CHECK(reader.expect_end());
+    LK_TRY(broker, protocol::BrokerAddress::parse(address));
+    LK_TRY(broker_key, Fingerprint::parse(key));
+    LK_TRY(vm_name, VmName::parse(name));
+    return BrokerPin{std::move(broker), std::move(broker_key), {id}, std::move(vm_name)};
+}
+
+Bytes encode_pin(const BrokerPin& pin) {
+    wire::Writer writer;
+    writer.string(pin.broker.text());
+    writer.string(pin.broker_key.str());
+    writer.u64(pin.vm_id.value);
+    writer.string(pin.vm_name.str());
+    return writer.take();
+}
+
+} // namespace
+
+Status StateFolder::make() const {
+    std::error_code problem;
+    std::filesystem::create_directories(folder_, problem);
+    if (problem)
+        return fail(Code::kIo, "cannot make the folder " + folder_.string() + ": " + problem.message());
+    if (::chmod(folder_.c_str(), 0755) != 0) {
+        return fail(Code::kIo, "cannot set the mode of " + folder_.string() + ": " + std::strerror(errno),
+                    "run it as root");
+    }
+    return {};
+}
+
+Result<keys::PrivateKey> StateFolder::load_identity() const {
+    LK_TRY(pem, posix::read_secret_file(folder_ / kIdentityFile));
+    auto key = keys::PrivateKey::from_pem(pem.view());
+    if (!key) return fail(Code::kTampered, "this VM's identity key cannot be read", std::string(kJoinAgain));
+    if (key->public_key().type() != keys::KeyType::kEd25519)
+        return fail(Code::kTampered, "this VM's identity key is not ed25519", std::string(kJoinAgain));
+    return key;
+}
+
+Result<keys::PrivateKey> StateFolder::load_or_make_identity() const {
+    auto held = load_identity();
+    if (held || held.error().code != Code::kNotFound) return held;
+    LK_TRY(key, keys::PrivateKey::generate(keys::KeyType::kEd25519));
+    LK_CHECK(posix::write_file(folder_ / kIdentityFile, key.to_openssh_pem("latchkey-agent").view(), 0600));
+    return key;
+}
+
+Result<BrokerPin> StateFolder::load_pin() const {
+    const auto path = folder_ / kPinFile;
+    LK_TRY(sealed, posix::read_file(path));
+    LK_TRY(body, unseal("latchkey-broker-pin-v1", sealed, path));
+    auto pin = decode_pin(body);
+    if (!pin) return tampered(path);
+    return pin;
+}
+
+Result<protocol::TrustSet> StateFolder::load_trust() const {
+    const auto path = folder_ / kTrustFile;
+    LK_TRY(sealed, posix::read_file(path));
+    LK_TRY(body, unseal("latchkey-trust-v1", sealed, path));
+    const auto frame = protocol::decode_frame(body);
+    if (!frame) return tampered(path);
+    auto trust = protocol::decode<protocol::Trust>(*frame);
+    if (!trust) return tampered(path);
+    return std::move(trust->trust);
+}
+
+Status StateFolder::save_trust(const protocol::TrustSet& trust) const {
+    protocol::Trust message;
+    message.trust = trust;
+    return posix::write_file(folder_ / kTrustFile, seal("latchkey-trust-v1", protocol::encode(message)),
+                             0600);
+}
+
+Result<revocation::RevocationSet> StateFolder::load_revocations() const {
+    LK_TRY(encoded, posix::read_file(folder_ / kRevocationsFile, revocation::kMaxEncodedSize));
+    return revocation::RevocationSet::decode(encoded);
+}
+
+Status StateFolder::save_revocations(ByteView encoded_set) const {
+    return posix::write_file(folder_ / kRevocationsFile, encoded_set, 0600);
+}
+
+Result<std::vector<Login>> StateFolder::load_managed_logins() const {
+    LK_TRY(content, posix::read_file(folder_ / kManagedFile));
+    std::string_view rest = as_text(content);
+    std::vector<Login> logins;
+    if (rest.substr(0, kManagedHead.size()) != kManagedHead || rest.back() != '\n')
+        return tampered(folder_ / kManagedFile);
+    while (!rest.empty()) {
+        const std::string_view line = rest.substr(0, rest.find('\n'));
+        rest.remove_prefix(line.size() + 1);
+        if (line.empty() || line.front() == '#') continue;
+        auto login = Login::parse(line);
+        if (!login) return tampered(folder_ / kManagedFile);
+        logins.push_back(*std::move(login));
+    }
+    return logins;
+}
+
+Status StateFolder::save_managed_logins(const std::vector<Login>& logins) const {
+    std::string text(kManagedHead);
+    text += '\n';
+    for (const Login& login : logins) text += login.str() + "\n";
+    return posix::write_file(folder_ / kManagedFile, as_bytes(text), 0644);
+}
+
+Status StateFolder::begin_with(const BrokerPin& pin) const {
+    const auto before = load_pin();
+    const bool same_broker = before && before->broker_key == pin.broker_key;
+    if (!same_broker || !load_revocations()) LK_CHECK(save_revocations(revocation::RevocationSet().encode()));
+    if (!same_broker || !load_trust()) LK_CHECK(save_trust({}));
+    return posix::write_file(folder_ / kPinFile, seal("latchkey-broker-pin-v1", encode_pin(pin)), 0600);
+}
+
+} // namespace latchkey::agent

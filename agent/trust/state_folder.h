@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What the agent keeps on disk: its identity key, the broker that it is pinned to, what it trusts, the
+// revocations with the last epoch, and the list of managed logins that the PAM module reads while no agent
+// runs. Each file is written whole or not at all and carries a checksum: a torn or altered one is kTampered,
+// a missing one kNotFound; neither ever reads as empty. save_revocations may run on any one thread at a time.
+
+#include <filesystem>
+#include <vector>
+
+#include "core/base/names.h"
+#include "core/base/result.h"
+#include "core/keys/private_key.h"
+#include "core/protocol/hub.h"
+#include "core/protocol/join_token.h"
+#include "core/revocation/revocation.h"
+
+namespace latchkey::agent {
+
+// Whom this VM belongs to and who it is there; written by `join`.
+struct BrokerPin {
+    protocol::BrokerAddress broker;
+    Fingerprint broker_key;
+    VmId vm_id;
+    VmName vm_name;
+    bool operator==(const BrokerPin&) const = default;
+};
+
+class StateFolder {
+public:
+    explicit StateFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
+    Status make() const; // mode 0755: PAM reads managed-logins in it
+
+    Result<keys::PrivateKey> load_identity() const;
+    Result<keys::PrivateKey> load_or_make_identity() const;
+
+    Result<BrokerPin> load_pin() const;
+    Result<protocol::TrustSet> load_trust() const;
+    Status save_trust(const protocol::TrustSet& trust) const;
+    Result<revocation::RevocationSet> load_revocations() const;
+    Status save_revocations(ByteView encoded_set) const;
+
+    // One login a line below a first line that names the writer.
+    Result<std::vector<Login>> load_managed_logins() const;
+    Status save_managed_logins(const std::vector<Login>& logins) const;
+
+    // The end of a join: the pin is written last and makes it count. Revocations of the same broker stay
+    // unless they are damaged; another broker's begin at epoch 0.
+    Status begin_with(const BrokerPin& pin) const;
+
+private:
+    std::filesystem::path folder_;
+};
+
+} // namespace latchkey::agent
