@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connections come and go; the tick: deadlines, heartbeats, what is noted of each VM.
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+
+#include "broker/hub/offload.h"
+#include "broker/hub/state.h"
+#include "broker/ledger/vms.h"
+
+namespace latchkey::hub {
+namespace {
+
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
+constexpr std::int64_t kSilentHeartbeats = 4; // then the agent is taken for gone
+constexpr Micros kNoteEvery = from_seconds(60);
+constexpr std::size_t kNotesAtOnce = 256;
+
+struct Note {
+    VmId vm;
+    Micros at;
+    Epoch confirmed;
+    std::int64_t clock_offset_micros;
+    std::string software;
+    std::string trouble;
+};
+
+} // namespace
+
+asio::awaitable<void> Hub::State::accept() {
+    for (;;) {
+        auto [error, socket] = co_await acceptor.async_accept(kAwait);
+        if (!acceptor.is_open()) co_return;
+        if (error) { // no descriptors left, or the peer gave up: others may leave meanwhile
+            asio::steady_timer pause(io, std::chrono::milliseconds(50));
+            co_await pause.async_wait(kAwait);
+            continue;
+        }
+        boost::system::error_code ignored;
+        const std::string address = socket.remote_endpoint(ignored).address().to_string();
+        const auto of_address = waiting.find(address);
+        if (waiting_count >= settings.max_unauthenticated || links.size() >= settings.max_agents ||
+            (of_address != waiting.end() && of_address->second >= settings.max_unauthenticated_per_address)) {
+            continue; // closed by its destructor
+        }
+        auto link = std::make_shared<Link>(
+            std::make_shared<TlsConnection>(std::move(socket), tls.get(), settings.queue_bytes));
+        asio::co_spawn(io, hold(std::move(link), address), asio::detached);
+    }
+}
+
+asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
+    link->address = address;
+    link->heard_at = parts.clock.monotonic();
+    link->due = link->heard_at + settings.handshake_deadline;
+    links.insert(link);
+    ++waiting[address];
+    ++waiting_count;
+
+    const Status spoken = co_await converse(link);
+
+    link->tls->close();
+    links.erase(link);
+    if (!link->is_welcome) { // else it left the waiting ones at its Welcome
+        --waiting_count;
+        if (--waiting[address] == 0) waiting.erase(address);
+        if (link->vm)
+            log(LogLevel::kWarn,
+                "refuse agent vm=" + link->vm->name.str() + " why=\"" + spoken.error().line() + "\"");
+        co_return;
+    }
+    const auto found = agents.find(link->vm->id.value);
+    if (found == agents.end() || found->second != link)
+        co_return; // another connection of this VM took its place
+    agents.erase(found);
+    board.disconnect(link->vm->id, parts.clock.now());
+    const std::string why = link->tls->was_too_slow() ? "it reads too slowly" : spoken.error().message;
+    log(LogLevel::kInfo, "lose agent vm=" + link->vm->name.str() + " why=\"" + why + "\"");
+}
+
+// One timer for all agents: closes what is over its time, sends heartbeats, notes what was seen.
+asio::awaitable<void> Hub::State::keep_time() {
+    const Micros step{std::min<std::int64_t>(settings.heartbeat.value, 500'000)};
+    Micros next_beat{0};
+    while (acceptor.is_open()) {
+        const Micros now = parts.clock.monotonic();
+        for (const LinkPtr& link : links) {
+            const bool is_late = link->due && now > *link->due;
+            const bool is_silent =
+                now - link->heard_at > Micros{settings.heartbeat.value * kSilentHeartbeats};
+            if (is_late || (link->is_welcome && is_silent)) link->tls->close();
+        }
+        if (now >= next_beat) {
+            next_beat = now + settings.heartbeat;
+            protocol::Heartbeat beat;
+            beat.time = parts.clock.now();
+            beat.epoch = pushed;
+            const auto frame = std::make_shared<const Bytes>(protocol::encode(beat));
+            for (const auto& [vm, link] : agents) link->tls->send(frame);
+        }
+        note_seen();
+        tick.expires_after(std::chrono::microseconds(step.value));
+        co_await tick.async_wait(kAwait);
+    }
+}
+
+// Into the VMs' rows, in one transaction for many, once a minute or where something changed.
+void Hub::State::note_seen() {
+    const Micros monotonic = parts.clock.monotonic();
+    const Micros now = parts.clock.now();
+    const auto confirmed = board.entries();
+    std::vector<Note> notes;
+    for (const auto& [vm, link] : agents) {
+        if (notes.size() == kNotesAtOnce) break; // the next tick goes on
+        if (!link->is_seen_due && monotonic - link->seen_noted_at < kNoteEvery) continue;
+        link->is_seen_due = false;
+        link->seen_noted_at = monotonic;
+        const auto found = confirmed.find(vm);
+        notes.push_back({VmId{vm}, now, found == confirmed.end() ? Epoch{} : found->second.confirmed,
+                         link->clock_offset_micros, link->software, link->trouble});
+    }
+    if (notes.empty()) return;
+    asio::post(pool, [this, notes = std::move(notes)] {
+        const Status written = parts.ledger.write([&](ledger::Transaction& t) -> Status {
+            for (const Note& note : notes) {
+                LK_CHECK(ledger::note_vm_seen(t, note.vm, note.at, note.confirmed, note.clock_offset_micros,
+                                              note.software, note.trouble));
+            }
+            return {};
+        });
+        if (!written) log(LogLevel::kWarn, "fail to note vms why=\"" + written.error().line() + "\"");
+    });
+}
+
+} // namespace latchkey::hub

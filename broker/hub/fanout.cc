@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// What goes to all agents: revocations as they commit, trust as policy changes; and to some: grants ahead of
+// need.
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+
+#include "broker/hub/offload.h"
+#include "broker/hub/state.h"
+#include "broker/ledger/policy_rows.h"
+#include "broker/ledger/vms.h"
+
+namespace latchkey::hub {
+namespace {
+
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
+constexpr Micros kRecent = from_seconds(7 * 24 * 3600);
+constexpr Micros kRetry = from_millis(200);
+constexpr Micros kLeaveTime = from_seconds(2);
+constexpr std::int64_t kTrustShare = 10; // re-reading policy takes a tenth of the time at most
+
+} // namespace
+
+Result<TrustRoots> Hub::State::trust_roots() {
+    TrustRoots roots;
+    LK_TRY(cas, parts.issuer.ca_keys());
+    for (const keys::PublicKey& key : cas) roots.ca_keys.push_back(key.blob());
+    for (const keys::PublicKey& key : parts.ledger_keys) roots.ledger_keys.push_back(key.blob());
+    return roots;
+}
+
+void Hub::State::epoch_moved() {
+    if (is_pushing) {
+        must_push_again = true;
+        return;
+    }
+    is_pushing = true;
+    asio::co_spawn(io, push_revocations(), asio::detached);
+}
+
+// Read once, encoded once, written to all. Revocations that commit meanwhile go out in the next round.
+asio::awaitable<void> Hub::State::push_revocations() {
+    do {
+        must_push_again = false;
+        Epoch from = pushed; // or where the last agent that was catching up stands
+        for (const auto& [vm, link] : agents) {
+            if (!link->is_catching_up) from = std::min(from, link->sent_epoch);
+        }
+        auto news = co_await offload(pool, [this, from] {
+            return parts.ledger.read([&](ledger::Transaction& t) { return read_catch_up(t, from); });
+        });
+        if (news) {
+            tell(*news);
+            continue;
+        }
+        log(LogLevel::kError, "fail to read revocations why=\"" + news.error().line() + "\"");
+        asio::steady_timer pause(io, std::chrono::microseconds(kRetry.value));
+        co_await pause.async_wait(kAwait);
+        must_push_again = true;
+    } while (must_push_again && acceptor.is_open());
+    is_pushing = false;
+}
+
+void Hub::State::tell(const CatchUp& news) {
+    const auto shared = encode_revokes(news, pushed);
+    for (const auto& [vm, link] : agents) {
+        if (link->is_catching_up || link->sent_epoch >= news.epoch) continue;
+        if (news.is_full) { // too much has ended in between for a delta: it comes back and gets all of it
+            link->tls->close();
+            continue;
+        }
+        if (link->sent_epoch == pushed) {
+            for (const SharedBytes& message : shared) link->tls->send(message);
+        } else {
+            for (SharedBytes& message : encode_revokes(news, link->sent_epoch))
+                link->tls->send(std::move(message));
+        }
+        link->sent_epoch = news.epoch;
+    }
+    pushed = std::max(pushed, news.epoch);
+}
+
+void Hub::State::policy_changed() {
+    if (is_trusting) {
+        must_trust_again = true;
+        return;
+    }
+    is_trusting = true;
+    asio::co_spawn(io, push_trust(), asio::detached);
+}
+
+// What each connected VM gates, told where it changed; a VM that is removed is let go.
+asio::awaitable<void> Hub::State::push_trust() {
+    struct Change {
+        ledger::Vm vm;
+        protocol::TrustSet trust;
+    };
+    do {
+        must_trust_again = false;
+        const Micros began = parts.clock.monotonic();
+        std::unordered_set<std::uint64_t> connected;
+        for (const auto& [vm, link] : agents) connected.insert(vm);
+        auto changes = co_await offload(pool, [this, connected]() -> Result<std::vector<Change>> {
+            LK_TRY(roots, trust_roots());
+            return parts.ledger.read([&](ledger::Transaction& t) -> Result<std::vector<Change>> {
+                LK_TRY(vms, ledger::list_vms(t));
+                LK_TRY(rules, ledger::list_rules(t));
+                std::vector<Change> out;
+                for (ledger::Vm& vm : vms) {
+                    if (!connected.contains(vm.id.value)) continue;
+                    protocol::TrustSet trust = trust_of(roots, rules, vm);
+                    out.push_back({std::move(vm), std::move(trust)});
+                }
+                return out;
+            });
+        });
+        if (!changes) {
+            log(LogLevel::kError, "fail to read policy why=\"" + changes.error().line() + "\"");
+        } else {
+            for (Change& change : *changes) {
+                connected.erase(change.vm.id.value);
+                const auto found = agents.find(change.vm.id.value);
+                if (found == agents.end()) continue;
+                const LinkPtr link = found->second;
+                link->vm = std::move(change.vm);
+                if (is_same(link->trust, change.trust)) continue;
+                link->trust = change.trust;
+                protocol::Trust message;
+                message.trust = std::move(change.trust);
+                link->send(message);
+            }
+            for (const std::uint64_t gone : connected) { // no longer in the ledger
+                const auto found = agents.find(gone);
+                if (found == agents.end() || found->second->due) continue;
+                found->second->due = parts.clock.monotonic() + kLeaveTime; // time to answer its revocation
+                log(LogLevel::kInfo, "let go vm=" + found->second->vm->name.str());
+            }
+        }
+        const Micros took = parts.clock.monotonic() - began;
+        const std::int64_t pause_micros = changes ? took.value * (kTrustShare - 1) : kRetry.value;
+        if (!changes) must_trust_again = true;
+        asio::steady_timer pause(io, std::chrono::microseconds(pause_micros));
+        co_await pause.async_wait(kAwait);
+    } while (must_trust_again && acceptor.is_open());
+    is_trusting = false;
+}
+
+asio::awaitable<void> Hub::State::push_ahead(ledger::User user, ledger::Key key, ledger::Unlock unlock) {
+    const auto recent = co_await offload(pool, [this, user] {
+        return parts.ledger.read([&](ledger::Transaction& t) {
+            return ledger::recent_vms_of(t, user.name, Micros{t.now.value - kRecent.value});
+        });
+    });
+    if (!recent) co_return;
+    for (const VmId vm : *recent) {
+        const auto found = agents.find(vm.value);
+        if (found == agents.end()) continue;
+        const LinkPtr link = found->second;
+        const ledger::Vm row = *link->vm;
+        const auto grants = co_await offload(pool, [this, row, user, key, unlock] {
+            return parts.issuer.grants_ahead(row, user, key, unlock);
+        });
+        if (!grants) {
+            log(LogLevel::kWarn,
+                "fail to prefetch vm=" + row.name.str() + " why=\"" + grants.error().line() + "\"");
+            co_return;
+        }
+        for (const protocol::Grant& grant : *grants) link->send(grant);
+    }
+}
+
+} // namespace latchkey::hub

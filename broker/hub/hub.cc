@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/hub/hub.h"
+
+#include <openssl/err.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/post.hpp>
+#include <charconv>
+#include <latch>
+
+#include "broker/hub/state.h"
+#include "broker/ledger/revocations.h"
+
+namespace latchkey::hub {
+namespace {
+
+constexpr int kBacklog = 4096;
+
+Result<asio::ip::tcp::endpoint> parse_listen(const std::string& text) {
+    const auto colon = text.rfind(':');
+    std::string host = text.substr(0, colon);
+    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+    const std::string digits = colon == std::string::npos ? "" : text.substr(colon + 1);
+    std::uint16_t port = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    boost::system::error_code bad_address;
+    const auto address = asio::ip::make_address(host, bad_address);
+    if (bad_address || digits.empty() || error != std::errc() || end != digits.data() + digits.size()) {
+        return fail(Code::kConfig, "hub.listen '" + text + "' is no address and port",
+                    "write it like 0.0.0.0:7443 or [::]:7443");
+    }
+    return asio::ip::tcp::endpoint(address, port);
+}
+
+void name_thread(const char* name) {
+    ::pthread_setname_np(::pthread_self(), name);
+}
+
+// While it lives, threads start with every signal blocked: signals are the main thread's, and a write to a
+// closed socket is to be an error.
+class SignalsBlocked {
+public:
+    SignalsBlocked() {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+private:
+    sigset_t before_{};
+};
+
+} // namespace
+
+void Hub::State::Bell::ring(void (State::*what)()) {
+    const std::lock_guard lock(mutex);
+    if (state != nullptr) asio::post(state->io, [state = state, what] { (state->*what)(); });
+}
+
+void Hub::State::Bell::take_down() {
+    const std::lock_guard lock(mutex);
+    state = nullptr;
+}
+
+Status Hub::State::open() {
+    tls.reset(SSL_CTX_new(TLS_server_method()));
+    if (!tls) {
+        ERR_clear_error();
+        return fail(Code::kInternal, "OpenSSL makes no TLS context");
+    }
+    LK_CHECK(keys::configure_tls(tls.get(), keys::TlsSide::kServer, parts.identity));
+    LK_TRY(endpoint, parse_listen(settings.listen));
+    boost::system::error_code error;
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) acceptor.bind(endpoint, error);
+    if (!error) acceptor.listen(kBacklog, error);
+    if (error) {
+        return fail(Code::kIo, "the hub cannot listen on " + settings.listen + ": " + error.message(),
+                    "change hub.listen, or end what uses that port");
+    }
+    port = acceptor.local_endpoint(error).port();
+    LK_TRY(epoch, parts.ledger.read([](ledger::Transaction& t) { return ledger::current_epoch(t); }));
+    pushed = epoch;
+    return {};
+}
+
+void Hub::State::run() {
+    asio::co_spawn(io, accept(), asio::detached);
+    asio::co_spawn(io, keep_time(), asio::detached);
+    const auto all_here = std::make_shared<std::latch>(settings.workers); // one name each, not one thread all
+    for (unsigned i = 0; i < settings.workers; ++i) {
+        asio::post(pool, [all_here] {
+            name_thread("lk-hub-work");
+            all_here->arrive_and_wait();
+        });
+    }
+    parts.ledger.on_epoch([bell = bell](Epoch) { bell->ring(&State::epoch_moved); });
+    parts.ledger.on_policy_change([bell = bell] { bell->ring(&State::policy_changed); });
+    asio::post(io, [this] { epoch_moved(); }); // what was committed since open()
+    thread = std::thread([this] {
+        name_thread("lk-hub");
+        io.run();
+    });
+}
+
+void Hub::State::stop() {
+    if (is_stopped) return;
+    is_stopped = true;
+    bell->take_down();
+    board.close();
+    asio::post(io, [this] {
+        boost::system::error_code ignored;
+        acceptor.close(ignored);
+        for (const LinkPtr& link : links) link->tls->close();
+        io.stop();
+    });
+    if (thread.joinable()) thread.join();
+    pool.stop();
+    pool.join();
+}
+
+Hub::Hub(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Hub::~Hub() {
+    stop();
+}
+
+void Hub::stop() {
+    state_->stop();
+}
+
+Result<std::unique_ptr<Hub>> Hub::start(Parts parts, Settings settings) {
+    const SignalsBlocked blocked;
+    auto state = std::make_unique<State>(std::move(parts), std::move(settings));
+    LK_CHECK(state->open());
+    state->run();
+    return std::unique_ptr<Hub>(new Hub(std::move(state)));
+}
+
+std::uint16_t Hub::port() const {
+    return state_->port;
+}
+
+void Hub::prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) {
+    State* state = state_.get();
+    asio::post(state->io, [state, user, key, unlock] {
+        asio::co_spawn(state->io, state->push_ahead(user, key, unlock), asio::detached);
+    });
+}
+
+Result<ReceiptCount> Hub::receipts(Epoch epoch) {
+    return state_->count_receipts(epoch);
+}
+
+bool Hub::wait_receipts(Epoch epoch, Micros deadline_monotonic) {
+    return state_->board.wait_for_all(epoch, deadline_monotonic - state_->parts.clock.monotonic());
+}
+
+Status Hub::end_session(VmId vm, std::uint64_t session, std::string_view reason) {
+    if (!connected(vm)) {
+        return fail(Code::kUnavailable, "the VM is not connected",
+                    "try again when it is back, or revoke the certificate: that reaches it then");
+    }
+    protocol::SessionEnd message;
+    message.session = session;
+    message.reason = reason;
+    State* state = state_.get();
+    asio::post(state->io, [state, vm, message = std::move(message)] {
+        const auto found = state->agents.find(vm.value);
+        if (found != state->agents.end()) found->second->send(message);
+    });
+    return {};
+}
+
+bool Hub::connected(VmId vm) const {
+    return state_->board.is_connected(vm);
+}
+
+std::size_t Hub::connected_count() const {
+    return state_->board.connected_count();
+}
+
+} // namespace latchkey::hub

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What the hub knows of one connected agent. Hub thread only.
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "broker/hub/tls_connection.h"
+#include "broker/ledger/model.h"
+#include "core/base/clock.h"
+#include "core/base/names.h"
+#include "core/protocol/codec.h"
+#include "core/protocol/hub.h"
+
+namespace latchkey::hub {
+
+inline constexpr unsigned kMaxFetchesAtOnce = 16;
+
+struct Link {
+    explicit Link(std::shared_ptr<TlsConnection> over) : tls(std::move(over)) {}
+
+    template <class Message>
+    void send(const Message& message) {
+        tls->send(std::make_shared<const Bytes>(protocol::encode(message)));
+    }
+
+    std::shared_ptr<TlsConnection> tls;
+    std::string address;          // the peer's, without port
+    std::optional<Micros> due;    // monotonic: closed unless done by then (handshake, or its leaving)
+    Micros heard_at;              // monotonic: the last frame
+    std::optional<ledger::Vm> vm; // once its key is known to be a VM's
+    std::string software;
+
+    bool is_welcome = false;     // counted as connected
+    bool is_catching_up = false; // revocations of its Welcome are still being queued
+    Epoch sent_epoch;            // told up to here
+    protocol::TrustSet trust;    // as last sent
+    unsigned fetches = 0;        // being answered
+
+    bool is_seen_due = false; // something new to write into the VM's row
+    Micros seen_noted_at;     // monotonic
+    std::int64_t clock_offset_micros = 0;
+    std::string trouble;
+};
+using LinkPtr = std::shared_ptr<Link>;
+
+} // namespace latchkey::hub

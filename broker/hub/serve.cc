@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+// One agent's conversation: who it is, what it missed, then its requests until it leaves.
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <cstdlib>
+
+#include "broker/hub/offload.h"
+#include "broker/hub/state.h"
+#include "broker/ledger/audit.h"
+#include "broker/ledger/policy_rows.h"
+#include "broker/ledger/vms.h"
+#include "core/protocol/local.h"
+
+namespace latchkey::hub {
+namespace {
+
+constexpr std::size_t kFirstFrameLimit = 64 * 1024; // before we know who it is
+constexpr Micros kLeaveTime = from_seconds(2);
+constexpr std::int64_t kOffsetWorthTelling = 30'000'000; // micros
+constexpr std::size_t kMaxSoftwareName = 64;
+
+std::string shortened(std::string text, std::size_t size) {
+    if (text.size() > size) text.resize(size);
+    for (char& c : text) {
+        if (c < ' ' || c > '~') c = '?';
+    }
+    return text;
+}
+
+} // namespace
+
+asio::awaitable<Status> Hub::State::refuse(LinkPtr link, Error error) {
+    protocol::Refused message;
+    message.code = std::string(info(error.code).name);
+    message.message = error.message;
+    message.next = error.next;
+    link->send(message);
+    link->tls->finish();
+    link->due = parts.clock.monotonic() + kLeaveTime;
+    for (;;) { // so that our words are read before the connection is torn
+        const auto ignored = co_await link->tls->read(kFirstFrameLimit);
+        if (!ignored) co_return fail(std::move(error));
+    }
+}
+
+asio::awaitable<Status> Hub::State::converse(LinkPtr link) {
+    const auto key = co_await link->tls->handshake();
+    if (!key) co_return fail(key.error());
+    auto frame = co_await first_words(link, *key);
+    if (!frame) co_return fail(frame.error());
+    auto hello = protocol::decode<protocol::Hello>(*frame);
+    if (!hello) co_return co_await refuse(link, hello.error());
+    const Status welcomed = co_await welcome(link, std::move(*hello));
+    if (!welcomed) co_return welcomed;
+    co_return co_await listen(link);
+}
+
+// Up to the Hello: a known key says Hello at once; one that is not known has to join first.
+asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, keys::RawEd25519 key) {
+    auto vm = co_await offload(pool, [this, key] {
+        return parts.ledger.read([&](ledger::Transaction& t) { return ledger::find_vm_by_key(t, key); });
+    });
+    if (!vm) {
+        const Status refused = co_await refuse(link, vm.error());
+        co_return fail(refused.error());
+    }
+    link->vm = std::move(*vm);
+    auto frame = co_await link->tls->read(kFirstFrameLimit);
+    if (!frame) co_return frame;
+    if (frame->type == protocol::Type::kJoin) {
+        auto joined = co_await join(link, std::move(*frame), key);
+        if (!joined) {
+            const Status refused = co_await refuse(link, joined.error());
+            co_return fail(refused.error());
+        }
+        link->vm = std::move(*joined);
+        co_return co_await link->tls->read(kFirstFrameLimit);
+    }
+    if (!link->vm) {
+        Error unknown{Code::kUnauthenticated, "this VM's key is not registered here",
+                      "on the VM run: latchkey-agent join TOKEN"};
+        const Status refused = co_await refuse(link, std::move(unknown));
+        co_return fail(refused.error());
+    }
+    co_return frame;
+}
+
+asio::awaitable<Result<ledger::Vm>> Hub::State::join(LinkPtr link, protocol::Frame frame,
+                                                     keys::RawEd25519 key) {
+    auto request = protocol::decode<protocol::Join>(frame);
+    if (!request) co_return fail(request.error());
+    const auto wish = std::make_shared<protocol::Join>(std::move(*request));
+    auto vm = co_await offload(pool, [this, wish, key] {
+        return parts.ledger.write([&](ledger::Transaction& t) {
+            return ledger::join_vm(t, wish->token_id, wish->token_secret.view(), wish->name, key,
+                                   wish->labels);
+        });
+    });
+    if (!vm) co_return vm;
+    protocol::Joined answer;
+    answer.vm_id = vm->id;
+    answer.name = vm->name;
+    link->send(answer);
+    log(LogLevel::kInfo, "join vm=" + vm->name.str());
+    co_return vm;
+}
+
+asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello) {
+    if (hello.version_min > protocol::kHubVersion || hello.version_max < protocol::kHubVersion) {
+        co_return co_await refuse(
+            link, Error{Code::kUnsupported,
+                        "the agent speaks hub versions " + std::to_string(hello.version_min) + " to " +
+                            std::to_string(hello.version_max) + ", this broker " +
+                            std::to_string(protocol::kHubVersion),
+                        "update the older side"});
+    }
+    struct Read {
+        CatchUp catch_up;
+        protocol::TrustSet trust;
+    };
+    const Epoch theirs = hello.epoch;
+    const ledger::Vm vm = *link->vm;
+    Result<Read> read = fail(Code::kInternal, "not read");
+    do { // again where a revocation was pushed while we read: the agent must not miss it
+        read = co_await offload(pool, [this, theirs, vm]() -> Result<Read> {
+            LK_TRY(roots, trust_roots());
+            return parts.ledger.read([&](ledger::Transaction& t) -> Result<Read> {
+                LK_TRY(catch_up, read_catch_up(t, theirs));
+                LK_TRY(rules, ledger::list_rules(t));
+                return Read{std::move(catch_up), trust_of(roots, rules, vm)};
+            });
+        });
+    } while (read && read->catch_up.epoch < pushed);
+    if (!read) {
+        if (read.error().code == Code::kConflict) {
+            log(LogLevel::kError,
+                "refuse agent vm=" + vm.name.str() + " why=\"" + read.error().line() + "\"");
+            const std::string detail = "{\"agent_epoch\":" + std::to_string(theirs.value) + "}";
+            asio::post(pool, [this, vm, detail] {
+                const Status ignored = parts.ledger.write([&](ledger::Transaction& t) {
+                    return ledger::append_audit(t, {.actor = "vm:" + vm.name.str(),
+                                                    .action = "hub.rollback",
+                                                    .object = "ledger",
+                                                    .outcome = "deny",
+                                                    .detail = detail});
+                });
+            });
+        }
+        co_return co_await refuse(link, read.error());
+    }
+
+    protocol::Welcome answer;
+    answer.software = settings.software;
+    answer.vm_id = vm.id;
+    answer.vm_name = vm.name;
+    answer.time = parts.clock.now();
+    answer.epoch = read->catch_up.epoch;
+    answer.full = read->catch_up.is_full;
+    answer.heartbeat_seconds =
+        static_cast<std::uint32_t>(std::max<std::int64_t>(1, settings.heartbeat.seconds()));
+    answer.trust = read->trust;
+    link->send(answer);
+
+    link->due.reset();
+    link->software = shortened(hello.software, kMaxSoftwareName);
+    link->clock_offset_micros = (hello.time - parts.clock.now()).value;
+    link->is_seen_due = true;
+    link->sent_epoch = read->catch_up.epoch;
+    link->trust = std::move(read->trust);
+    link->is_welcome = true;
+    link->is_catching_up = true;
+    --waiting_count;
+    if (--waiting[link->address] == 0) waiting.erase(link->address);
+    LinkPtr& place = agents[vm.id.value];
+    if (place) place->tls->close(); // the same VM, back before we knew that it was gone
+    place = link;
+    board.connect(vm.id, vm.confirmed_epoch, parts.clock.now());
+    log(LogLevel::kInfo, "welcome agent vm=" + vm.name.str() + " epoch=" + std::to_string(theirs.value));
+    co_return co_await send_catch_up(link, encode_revokes(read->catch_up, theirs));
+}
+
+asio::awaitable<Status> Hub::State::send_catch_up(LinkPtr link, std::vector<SharedBytes> messages) {
+    for (SharedBytes& message : messages) {
+        const bool has_room = co_await link->tls->wait_for_room();
+        if (!has_room) co_return fail(Code::kUnavailable, "the connection ended");
+        link->tls->send(std::move(message));
+    }
+    link->is_catching_up = false;
+    if (link->sent_epoch < pushed) epoch_moved(); // what was pushed meanwhile went past it
+    co_return Status();
+}
+
+asio::awaitable<Status> Hub::State::listen(LinkPtr link) {
+    for (;;) {
+        auto frame = co_await link->tls->read(protocol::kHubFrameLimit);
+        if (!frame) co_return fail(frame.error());
+        link->heard_at = parts.clock.monotonic();
+        const Status heard = co_await hear(link, std::move(*frame));
+        if (!heard) {
+            log(LogLevel::kWarn,
+                "drop agent vm=" + link->vm->name.str() + " why=\"" + heard.error().line() + "\"");
+            co_return heard;
+        }
+    }
+}
+
+// A failure ends the connection.
+asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
+    switch (frame.type) {
+        case protocol::Type::kFetch: {
+            auto fetch = protocol::decode<protocol::Fetch>(frame);
+            if (!fetch) co_return fail(fetch.error());
+            if (link->fetches >= kMaxFetchesAtOnce) {
+                protocol::Grant busy;
+                busy.request = fetch->request;
+                busy.login = fetch->login;
+                busy.key = fetch->key;
+                busy.reason = "too many requests of this VM at once";
+                link->send(busy);
+                co_return Status();
+            }
+            ++link->fetches;
+            asio::co_spawn(io, answer_fetch(link, std::move(*fetch)), asio::detached);
+            co_return Status();
+        }
+        case protocol::Type::kHeartbeat: {
+            const auto beat = protocol::decode<protocol::Heartbeat>(frame);
+            if (!beat) co_return fail(beat.error());
+            const std::int64_t offset = (beat->time - parts.clock.now()).value;
+            const auto is_far = [](std::int64_t micros) { return std::abs(micros) > kOffsetWorthTelling; };
+            if (is_far(offset) != is_far(link->clock_offset_micros)) link->is_seen_due = true;
+            link->clock_offset_micros = offset;
+            co_return Status();
+        }
+        case protocol::Type::kReceipt:
+            co_return take_receipt(link, frame);
+        case protocol::Type::kSessionEvent: {
+            auto event = protocol::decode<protocol::SessionEvent>(frame);
+            if (!event) co_return fail(event.error());
+            const auto told = std::make_shared<const protocol::SessionEvent>(std::move(*event));
+            const Status written = co_await offload(pool, [this, link, told] {
+                return parts.ledger.write([&](ledger::Transaction& t) {
+                    return ledger::record_session_event(t, *link->vm, *told);
+                });
+            });
+            if (!written)
+                log(LogLevel::kError, "fail to record session vm=" + link->vm->name.str() + " why=\"" +
+                                          written.error().line() + "\"");
+            co_return Status();
+        }
+        default: {
+            protocol::Unsupported answer;
+            answer.type = static_cast<std::uint8_t>(frame.type);
+            link->send(answer);
+            co_return Status();
+        }
+    }
+}
+
+asio::awaitable<void> Hub::State::answer_fetch(LinkPtr link, protocol::Fetch fetch) {
+    const auto asked = std::make_shared<const protocol::Fetch>(std::move(fetch));
+    auto grant =
+        co_await offload(pool, [this, link, asked] { return parts.issuer.grant_for(*link->vm, *asked); });
+    --link->fetches;
+    if (!grant) {
+        log(LogLevel::kError,
+            "fail to answer fetch vm=" + link->vm->name.str() + " why=\"" + grant.error().line() + "\"");
+        protocol::Grant denial;
+        denial.request = asked->request;
+        denial.login = asked->login;
+        denial.key = asked->key;
+        denial.reason = "the broker cannot judge now: " + grant.error().message;
+        link->send(denial);
+        co_return;
+    }
+    link->send(*grant);
+}
+
+} // namespace latchkey::hub

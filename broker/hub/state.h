@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The hub behind its public face. Everything here belongs to the hub's thread, but for the board and what
+// says otherwise. Files: hub.cc (threads, public calls), accept.cc (connections and the tick), serve.cc (one
+// agent's conversation), fanout.cc (what goes to all), receipts.cc (what comes back). Include it in .cc files
+// only.
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "broker/hub/board.h"
+#include "broker/hub/catch_up.h"
+#include "broker/hub/hub.h"
+#include "broker/hub/link.h"
+
+namespace latchkey::hub {
+
+using SslContextHandle = UniqueHandle<SSL_CTX, SSL_CTX_free>;
+
+struct Hub::State {
+    State(Parts given, Settings chosen)
+        : parts(std::move(given)),
+          settings(std::move(chosen)),
+          io(1),
+          pool(settings.workers),
+          acceptor(io),
+          tick(io) {}
+
+    // hub.cc
+    Status open(); // before the thread starts
+    void run();
+    void stop(); // any thread but the hub's
+    void log(LogLevel level, const std::string& line) const {
+        if (parts.log) parts.log(level, line);
+    }
+
+    // accept.cc
+    asio::awaitable<void> accept();
+    asio::awaitable<void> hold(LinkPtr link, std::string address); // a connection from its start to its end
+    asio::awaitable<void> keep_time();
+    void note_seen();
+
+    // serve.cc
+    asio::awaitable<Status> converse(LinkPtr link);
+    asio::awaitable<Result<protocol::Frame>> first_words(LinkPtr link, keys::RawEd25519 key);
+    asio::awaitable<Result<ledger::Vm>> join(LinkPtr link, protocol::Frame frame, keys::RawEd25519 key);
+    asio::awaitable<Status> welcome(LinkPtr link, protocol::Hello hello);
+    asio::awaitable<Status> send_catch_up(LinkPtr link, std::vector<SharedBytes> messages);
+    asio::awaitable<Status> listen(LinkPtr link);
+    asio::awaitable<Status> hear(LinkPtr link, protocol::Frame frame);
+    asio::awaitable<void> answer_fetch(LinkPtr link, protocol::Fetch fetch);
+    asio::awaitable<Status> refuse(LinkPtr link, Error error); // tells it, then waits for it to leave
+
+    // fanout.cc
+    void epoch_moved();
+    void policy_changed();
+    asio::awaitable<void> push_revocations();
+    asio::awaitable<void> push_trust();
+    asio::awaitable<void> push_ahead(ledger::User user, ledger::Key key, ledger::Unlock unlock);
+    void tell(const CatchUp& news);
+    Result<TrustRoots> trust_roots(); // pool threads: asks the signer
+
+    // receipts.cc
+    Status take_receipt(const LinkPtr& link, const protocol::Frame& frame);
+    asio::awaitable<void> write_receipts();
+    Result<ReceiptCount> count_receipts(Epoch epoch); // any thread
+
+    // What the ledger's writer thread rings; it outlives us in the ledger, so we take it down when we stop.
+    struct Bell {
+        explicit Bell(State* whom) : state(whom) {}
+        void ring(void (State::*what)());
+        void take_down();
+        std::mutex mutex;
+        State* state;
+    };
+    const std::shared_ptr<Bell> bell = std::make_shared<Bell>(this);
+
+    const Parts parts;
+    const Settings settings;
+    Board board; // any thread
+
+    asio::io_context io;
+    asio::thread_pool pool;
+    asio::ip::tcp::acceptor acceptor;
+    asio::steady_timer tick;
+    SslContextHandle tls;
+    std::thread thread;
+    std::uint16_t port = 0;
+    bool is_stopped = false; // hub.cc's own, of the thread that stops
+
+    std::unordered_set<LinkPtr> links;                    // every connection
+    std::unordered_map<std::uint64_t, LinkPtr> agents;    // by VM: those that are welcome
+    std::unordered_map<std::string, std::size_t> waiting; // connections not yet welcome, by address
+    std::size_t waiting_count = 0;
+
+    Epoch pushed; // all agents that are welcome and caught up have been told up to here
+    bool is_pushing = false;
+    bool must_push_again = false;
+    bool is_trusting = false;
+    bool must_trust_again = false;
+
+    struct Pending {
+        LinkPtr link;
+        protocol::Receipt receipt;
+    };
+    std::vector<Pending> receipts; // not yet verified and written
+    unsigned receipt_writers = 0;
+};
+
+} // namespace latchkey::hub
