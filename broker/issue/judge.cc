@@ -125,7 +125,7 @@ void Issuer::record_denial(const ledger::Vm& vm, const protocol::Fetch& fetch, c
                                         .action = "login.deny",
                                         .object = object,
                                         .outcome = "deny",
-                                        .detail = detail.dump()});
+                                        .detail = detail.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)});
     });
 }
 
