@@ -50,7 +50,7 @@ TEST_F(PlaceOfPlugin, IsRightWhereOnlyItsOwnerMayWrite) {
 }
 
 TEST_F(PlaceOfPlugin, IsRefusedWhereOthersMayWriteTheFile) {
-    for (const mode_t mode : {0664, 0646, 0666}) {
+    for (const mode_t mode : {0664u, 0646u, 0666u}) {
         ::chmod(file_.c_str(), mode);
         EXPECT_EQ(load_error().code, Code::kRefused) << std::oct << mode;
         EXPECT_THAT(load_error().next, HasSubstr("chmod go-w"));
@@ -60,7 +60,7 @@ TEST_F(PlaceOfPlugin, IsRefusedWhereOthersMayWriteTheFile) {
 }
 
 TEST_F(PlaceOfPlugin, IsRefusedWhereOthersMayWriteTheFolder) {
-    for (const mode_t mode : {0775, 0757, 01777}) {
+    for (const mode_t mode : {0775u, 0757u, 01777u}) {
         ::chmod(folder_.c_str(), mode);
         EXPECT_EQ(load_error().code, Code::kRefused) << std::oct << mode;
     }

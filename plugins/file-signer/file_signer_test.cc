@@ -69,7 +69,7 @@ TEST_F(FileSignerTest, RefusesToSignForAKeyThatItDoesNotHold) {
 
 TEST_F(FileSignerTest, RefusesAKeyThatOthersMayRead) {
     make_key();
-    for (const mode_t mode : {0640, 0604, 0620, 0602}) {
+    for (const mode_t mode : {0640u, 0604u, 0620u, 0602u}) {
         ::chmod(path_.c_str(), mode);
         EXPECT_EQ(open_error().code, Code::kRefused) << std::oct << mode;
     }
