@@ -49,10 +49,10 @@ Result<ledger::User> invited(const Factors& factors, std::string_view code) {
 }
 
 Result<Joined> join(const Factors& factors, std::string_view code, const keys::PublicKey& key,
-                    const Pending& factor, const Pending* recovery) {
+                    const Pending& factor) {
     if (!factor.is_confirmed)
         return fail(Code::kRefused, "factor is not confirmed", "enter a code of it first");
-    return factors.ledger().write([&](ledger::Transaction& t) -> Result<Joined> {
+    LK_TRY(done, factors.ledger().write([&](ledger::Transaction& t) -> Result<Joined> {
         LK_TRY(user, ledger::check_invite(t, code));
         if (user.state != ledger::UserState::kActive) {
             return fail(Code::kLocked, "account locked", "ask an admin");
@@ -60,20 +60,23 @@ Result<Joined> join(const Factors& factors, std::string_view code, const keys::P
         const std::string actor = user.name.str();
         LK_CHECK(ledger::spend_invite(t, code));
         Joined joined;
-        LK_TRY(added, ledger::add_key(t, user.id, key, "joined with", actor));
-        joined.key = std::move(added);
+        LK_TRY(registered, ledger::find_key(t, key.fingerprint()));
+        if (registered && registered->user == user.id) { // joins again after a factor reset
+            joined.key = std::move(*registered);
+        } else {
+            LK_TRY(added, ledger::add_key(t, user.id, key, "joined with", actor));
+            joined.key = std::move(added);
+        }
         LK_TRY(kept, ledger::add_factor(t, user.id, factor.kind, factor.enrolment.state, actor));
         (void)kept;
-        if (recovery != nullptr) {
-            LK_TRY(codes, ledger::add_factor(t, user.id, recovery->kind, recovery->enrolment.state, actor));
-            (void)codes;
-        }
         LK_TRY(opened, ledger::open_unlock(t, user.id, joined.key.id, t.now + factors.options().unlock_for,
                                            t.now, actor));
         joined.unlock = opened;
         joined.user = std::move(user);
         return joined;
-    });
+    }));
+    factors.tell(done.user, done.key, done.unlock);
+    return done;
 }
 
 } // namespace latchkey::unlock

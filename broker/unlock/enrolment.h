@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Making a factor: begin, show, confirm with a first code, keep. And joining: invite, key, factors and the
+// Making a factor: begin, show, confirm with a first code, keep. And joining: invite, key, factor and the
 // first unlock in one transaction, so that a torn conversation leaves the invite unspent. Nothing is stored
 // before it is confirmed. Blocks on the ledger and in a plugin; any thread; a Pending belongs to one.
 
@@ -37,6 +37,6 @@ Result<ledger::FactorRow> keep(const Factors& factors, RowId user, const Pending
 // kNotFound, kExpired, kConflict of the invite; kLocked; kExists for a key that is registered already.
 Result<ledger::User> invited(const Factors& factors, std::string_view code);
 Result<Joined> join(const Factors& factors, std::string_view code, const keys::PublicKey& key,
-                    const Pending& factor, const Pending* recovery);
+                    const Pending& factor);
 
 } // namespace latchkey::unlock

@@ -152,9 +152,21 @@ Result<Outcome> Factors::accept(const ledger::User& user, RowId key, const ledge
         }
         return outcome;
     });
+    if (done && done->accepted && listener_) {
+        auto keys = ledger_.read([&](ledger::Transaction& t) { return ledger::keys_of(t, user.id); });
+        if (keys) {
+            for (const ledger::Key& row : *keys) {
+                if (row.id == key) tell(user, row, done->unlock);
+            }
+        }
+    }
     // The same code won elsewhere between our reading and our writing.
     if (!done && done.error().code == Code::kConflict) return refuse(user, "code used before", from);
     return done;
+}
+
+void Factors::tell(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) const {
+    if (listener_) listener_(user, key, unlock);
 }
 
 Result<Outcome> Factors::refuse(const ledger::User& user, const std::string& reason,

@@ -6,6 +6,7 @@
 // outlive it.
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "broker/ledger/ledger.h"
@@ -49,6 +51,12 @@ public:
     // and the unlock of this key are one transaction.
     Result<Outcome> check(RowId user, RowId key, std::string_view answer, const std::string& from);
 
+    // Called after each unlock that was opened or refreshed, on the caller's thread: for prefetch. Set it
+    // before the first check; it must not block.
+    using Listener = std::function<void(const ledger::User&, const ledger::Key&, const ledger::Unlock&)>;
+    void on_unlock(Listener listener) { listener_ = std::move(listener); }
+    void tell(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) const;
+
     // nullptr where no such plugin is loaded. Owned here.
     plugin_host::Factor* plugin(std::string_view kind) const;
     std::vector<std::string> kinds() const;
@@ -66,6 +74,7 @@ private:
     ledger::Ledger& ledger_;
     std::map<std::string, std::unique_ptr<plugin_host::Factor>, std::less<>> plugins_;
     Options options_;
+    Listener listener_;
     std::mutex mutex_;
     std::condition_variable turn_free_;
     std::set<std::uint64_t> checking_; // users, under mutex_

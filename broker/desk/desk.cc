@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/desk/desk.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/desk/words.h"
+#include "broker/ledger/factors.h"
+#include "broker/ledger/users.h"
+#include "broker/unlock/enrolment.h"
+
+namespace latchkey::desk {
+namespace {
+
+constexpr std::string_view kRecovery = "recovery";
+
+struct Found {
+    const Command* command = nullptr;
+    std::size_t words = 0; // how many of the line name it
+};
+
+// The longest match: "user add" before "user".
+Found find(std::span<const std::string> words) {
+    Found best;
+    for (const Command* command : all_commands()) {
+        const std::size_t space = command->words.find(' ');
+        const std::size_t count = space == std::string_view::npos ? 1 : 2;
+        if (words.size() < count || count <= best.words) continue;
+        const std::string given = count == 1 ? words[0] : words[0] + " " + words[1];
+        if (given == command->words) best = {command, count};
+    }
+    return best;
+}
+
+// What the first word may have meant: the commands that begin with it, else those that share its first
+// letter.
+std::string hint(const std::string& word) {
+    std::string near;
+    for (const Command* command : all_commands()) {
+        const std::string_view first = command->words.substr(0, command->words.find(' '));
+        if (first == word || (word.size() > 1 && command->words.starts_with(word))) {
+            near += (near.empty() ? "" : ", ") + std::string(command->words);
+        }
+    }
+    return near.empty() ? "run: help" : "there is: " + near;
+}
+
+Failure unknown(std::span<const std::string> words) {
+    std::string given = words[0];
+    if (words.size() > 1 && hint(words[0]) != "run: help") given += " " + words[1];
+    return fail(Code::kUsage, "no command " + quote_word(given.substr(0, 64)), hint(words[0]));
+}
+
+} // namespace
+
+const std::vector<const Command*>& all_commands() {
+    static const std::vector<const Command*> all = [] {
+        std::vector<const Command*> list;
+        for (const auto part : {own_commands(), vm_commands(), user_commands(), key_commands(),
+                                factor_commands(), group_commands(), grant_commands(), explain_commands(),
+                                revoke_commands(), session_commands(), audit_commands(), ca_commands()}) {
+            for (const Command& command : part) list.push_back(&command);
+        }
+        return list;
+    }();
+    return all;
+}
+
+int Desk::run(const Caller& caller, std::string_view command_line, Console& console) {
+    bool wants_json = false;
+    const Status done = dispatch(caller, command_line, console, wants_json);
+    if (done) return 0;
+    const Error& error = done.error();
+    if (wants_json && error.code != Code::kPartial) {
+        console.out(error_json(std::string(info(error.code).name), error.message, error.next));
+    }
+    console.err(error.line() + "\n");
+    return info(error.code).exit_status;
+}
+
+Status Desk::dispatch(const Caller& caller, std::string_view command_line, Console& console,
+                      bool& wants_json) {
+    LK_TRY(words, split_words(command_line));
+    const bool is_command = !words.empty();
+    if (!is_command) words.emplace_back("status");
+    wants_json = std::find(words.begin(), words.end(), "--json") != words.end();
+    const Found found = find(words);
+    LK_TRY(call, open(caller, command_line, console));
+    if (found.command == nullptr) return unknown(words);
+    const Command& command = *found.command;
+    LK_CHECK(call.require(command.role, command.words));
+    auto arguments =
+        Arguments::parse(std::span(words).subspan(found.words), command.flags, command.least, command.most);
+    if (!arguments) {
+        Error error = std::move(arguments).error();
+        error.next = "usage: " + std::string(command.words) + " " + std::string(command.usage);
+        return fail(std::move(error));
+    }
+    call.arguments = std::move(*arguments);
+    LK_CHECK(call.ensure_fresh(command.freshness));
+    if (caller.has_just_joined) LK_CHECK(welcome(call, is_command));
+    return command.run(call);
+}
+
+Result<Call> Desk::open(const Caller& caller, std::string_view command_line, Console& console) const {
+    struct Standing {
+        std::optional<ledger::User> user;
+        std::optional<ledger::Key> key;
+        std::optional<ledger::Unlock> unlock;
+    };
+    // Asked anew with each command: a connection may outlive a role, a key, an unlock.
+    LK_TRY(standing, context_.ledger.read([&](ledger::Transaction& t) -> Result<Standing> {
+        Standing now;
+        LK_TRY(user, ledger::find_user(t, caller.user));
+        now.user = std::move(user);
+        LK_TRY(key, ledger::find_key(t, caller.fingerprint));
+        now.key = std::move(key);
+        LK_TRY(unlock, ledger::live_unlock(t, caller.user, caller.key));
+        now.unlock = std::move(unlock);
+        return now;
+    }));
+    if (!standing.user || standing.user->state == ledger::UserState::kRemoved) {
+        return fail(Code::kRevoked, "this account was removed", "ask an admin");
+    }
+    if (standing.user->state != ledger::UserState::kActive) {
+        return fail(Code::kLocked, "account locked", "ask an admin");
+    }
+    if (!standing.key || standing.key->id != caller.key || standing.key->user != caller.user) {
+        return fail(Code::kRevoked, "this key was removed", "log in with another key, or ask an admin");
+    }
+    return Call{context_,
+                caller,
+                console,
+                Arguments(),
+                std::move(*standing.user),
+                std::move(*standing.key),
+                std::move(standing.unlock),
+                std::string(command_line)};
+}
+
+// Once after joining: the recovery codes, which nobody sees again.
+Status Desk::welcome(Call& call, bool is_command) const {
+    if (context_.factors.plugin(kRecovery) == nullptr) return {};
+    LK_TRY(rows, call.read([&](ledger::Transaction& t) { return ledger::factors_of(t, call.user.id); }));
+    if (std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.kind == kRecovery; }))
+        return {};
+    LK_TRY(pending, unlock::begin(context_.factors, call.user.name, kRecovery));
+    LK_TRY(kept, unlock::keep(context_.factors, call.user.id, pending, call.actor()));
+    (void)kept;
+    const std::string text = "You are in, " + call.actor() +
+                             ". Recovery codes, each good once where the authenticator is lost; they are not "
+                             "shown again:\n\n" +
+                             pending.enrolment.show_text + "\n\n";
+    if (is_command) {
+        call.console.err(text);
+    } else {
+        call.console.out(text);
+    }
+    return {};
+}
+
+} // namespace latchkey::desk

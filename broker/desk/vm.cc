@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// vm ls | show | token | rm
+#include <algorithm>
+
+#include "broker/desk/command.h"
+#include "broker/desk/text.h"
+#include "broker/ledger/policy_rows.h"
+#include "broker/ledger/revocations.h"
+#include "broker/ledger/vms.h"
+#include "broker/policy/policy.h"
+#include "core/protocol/join_token.h"
+
+namespace latchkey::desk {
+namespace {
+
+using ledger::Role;
+
+constexpr Micros kDefaultTokenSpan = from_seconds(3600);
+constexpr std::uint64_t kMaxUses = 100000;
+
+std::vector<std::string> label_texts(const std::vector<protocol::KeyValue>& labels) {
+    std::vector<std::string> texts;
+    for (const protocol::KeyValue& label : labels) texts.push_back(label.name + "=" + label.value);
+    return texts;
+}
+
+std::vector<std::string> login_texts(const std::vector<Login>& logins) {
+    std::vector<std::string> texts;
+    for (const Login& login : logins) texts.push_back(login.str());
+    return texts;
+}
+
+struct Seen {
+    std::vector<ledger::Vm> vms;
+    std::vector<ledger::Rule> rules; // the caller's
+    Epoch epoch;
+};
+
+Result<Seen> look(const Call& call) {
+    return call.read([&](ledger::Transaction& t) -> Result<Seen> {
+        Seen seen;
+        LK_TRY(vms, ledger::list_vms(t));
+        seen.vms = std::move(vms);
+        LK_TRY(rules, ledger::rules_for_user(t, call.user.id));
+        seen.rules = std::move(rules);
+        LK_TRY(epoch, ledger::current_epoch(t));
+        seen.epoch = epoch;
+        return seen;
+    });
+}
+
+// A user knows of the VMs that they may log in to; auditors and admins of all.
+bool may_see(const Call& call, const Seen& seen, const ledger::Vm& vm) {
+    return call.is_at_least(Role::kAuditor) || !policy::managed_logins(seen.rules, vm).empty();
+}
+
+Record row_of(const Call& call, const Seen& seen, const ledger::Vm& vm) {
+    const bool is_connected = call.context.fleet.is_connected(vm.id);
+    const bool is_level = vm.confirmed_epoch >= seen.epoch;
+    return {
+        {"name", vm.name.str()},
+        {"connected", is_connected},
+        {"last_seen", vm.last_seen},
+        {"your_logins", login_texts(policy::managed_logins(seen.rules, vm))},
+        {"labels", label_texts(vm.labels)},
+        {"up_to_date", is_level, Shown::kJsonOnly},
+        {"trouble", text_or_null(vm.trouble)},
+    };
+}
+
+Status ls(Call& call) {
+    LK_TRY(seen, look(call));
+    std::vector<Record> rows;
+    for (const ledger::Vm& vm : seen.vms) {
+        if (may_see(call, seen, vm)) rows.push_back(row_of(call, seen, vm));
+    }
+    call.list("vms", rows, "no VMs; an admin adds one with: vm token");
+    return {};
+}
+
+Status show(Call& call) {
+    LK_TRY(seen, look(call));
+    LK_TRY(name, VmName::parse(call.arguments.at(0)));
+    const auto found = std::find_if(seen.vms.begin(), seen.vms.end(), [&](const ledger::Vm& vm) {
+        return vm.name == name && may_see(call, seen, vm);
+    });
+    if (found == seen.vms.end()) return fail(Code::kNotFound, "no VM " + name.str(), "see: vm ls");
+    const ledger::Vm& vm = *found;
+    Record record = row_of(call, seen, vm);
+    if (call.is_at_least(Role::kAuditor)) {
+        const Record more{
+            {"id", std::to_string(vm.id.value)},
+            {"joined_at", vm.joined_at},
+            {"software", text_or_null(vm.software)},
+            {"confirmed_epoch", count(vm.confirmed_epoch.value)},
+            {"broker_epoch", count(seen.epoch.value)},
+            {"clock_offset_ms", vm.clock_offset_micros / 1000},
+            {"offline_grace_seconds", count(vm.offline_grace_seconds)},
+        };
+        record.insert(record.end(), more.begin(), more.end());
+    }
+    call.object(record);
+    return {};
+}
+
+Result<std::vector<protocol::KeyValue>> parse_labels(const std::vector<std::string>& texts) {
+    std::vector<protocol::KeyValue> labels;
+    for (const std::string& text : texts) {
+        const std::size_t equals = text.find('=');
+        if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+            return fail(Code::kUsage, "--label wants name=value");
+        }
+        LK_CHECK(check_free_text(text, "--label", 128));
+        labels.push_back({text.substr(0, equals), text.substr(equals + 1)});
+    }
+    return labels;
+}
+
+Status token(Call& call) {
+    const Arguments& arguments = call.arguments;
+    LK_TRY(labels, parse_labels(arguments.all("--label")));
+    LK_TRY(uses, parse_number(arguments.one("--uses").value_or("1"), "--uses"));
+    if (uses == 0 || uses > kMaxUses) return fail(Code::kUsage, "--uses is 1 to 100000");
+    Micros span = kDefaultTokenSpan;
+    if (const auto text = arguments.one("--for")) {
+        LK_TRY(parsed, parse_span(*text, "--for"));
+        span = parsed;
+    }
+    const std::string pattern = arguments.one("--name").value_or("*");
+    LK_CHECK(check_free_text(pattern, "--name", 128));
+    const Settings& settings = call.context.settings;
+    LK_TRY(address, protocol::BrokerAddress::parse(settings.hub_address));
+    const Micros ends_at = call.now() + span;
+    LK_TRY(fresh, call.write([&](ledger::Transaction& t) {
+        return ledger::add_join_token(t, static_cast<std::uint32_t>(uses), ends_at, pattern, labels,
+                                      call.actor());
+    }));
+    protocol::JoinToken made;
+    made.broker = address;
+    made.broker_key = settings.broker_key;
+    made.id = fresh.id;
+    made.secret = std::move(fresh.secret);
+    LK_TRY(line, made.encode());
+    if (arguments.wants_json()) {
+        call.object({{"token", line}, {"id", made.id}, {"uses", count(uses)}, {"ends_at", ends_at}});
+        return {};
+    }
+    // The token alone on stdout, for a script; what to do with it beside.
+    call.console.out(line + "\n");
+    call.console.err("good for " + std::to_string(uses) + (uses == 1 ? " VM" : " VMs") + " until " +
+                     until_text(ends_at, call.now()) + "; on the VM run: latchkey-agent join TOKEN\n");
+    return {};
+}
+
+Status rm(Call& call) {
+    LK_TRY(vm, call.write([&](ledger::Transaction& t) -> Result<ledger::Vm> {
+        LK_TRY(found, find_vm_named(t, call.arguments.at(0)));
+        LK_CHECK(ledger::remove_vm(t, found.name, call.actor()));
+        return found;
+    }));
+    call.done({{"vm", vm.name.str()}, {"state", std::string("removed")}},
+              "removed VM " + vm.name.str() + "; its agent is not served any more");
+    return {};
+}
+
+} // namespace
+
+std::span<const Command> vm_commands() {
+    static const std::vector<Command> table = {
+        {"vm ls",
+         "",
+         "the VMs that you may log in to; all of them for auditors",
+         Role::kUser,
+         Freshness::kNone,
+         0,
+         0,
+         {},
+         ls},
+        {"vm show", "V", "one VM", Role::kUser, Freshness::kNone, 1, 1, {}, show},
+        {"vm token",
+         "[--label k=v]… [--uses N] [--for 1h] [--name PATTERN]",
+         "a token by which VMs join",
+         Role::kAdmin,
+         Freshness::kRecent,
+         0,
+         0,
+         {{"--label", true, true}, {"--uses"}, {"--for"}, {"--name"}},
+         token},
+        {"vm rm", "V", "remove a VM", Role::kAdmin, Freshness::kRecent, 1, 1, {}, rm},
+    };
+    return table;
+}
+
+} // namespace latchkey::desk
