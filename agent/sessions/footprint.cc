@@ -59,6 +59,14 @@ Footprint footprint_of(const ProcessId& monitor) {
     return footprint;
 }
 
+bool scope_is_populated(const std::string& scope) {
+    if (scope.empty()) return false;
+    const std::vector<ProcessFacts> all = all_processes();
+    return std::any_of(all.begin(), all.end(), [&](const ProcessFacts& facts) {
+        return !facts.is_zombie && scope_of(facts.id.pid) == scope;
+    });
+}
+
 std::vector<ProcessId> find_processes(const Footprint& footprint, std::span<const HeldProcess> more) {
     const std::vector<ProcessFacts> all = all_processes();
     std::map<pid_t, std::vector<const ProcessFacts*>> children;

@@ -22,6 +22,9 @@ struct Footprint {
 // What can be told while the monitor lives; without it only the monitor's own entry.
 Footprint footprint_of(const ProcessId& monitor);
 
+// Whether anything sits in the scope of that name, whoever's it is.
+bool scope_is_populated(const std::string& scope);
+
 // The processes of the footprint, and all descendants of `more`.
 std::vector<ProcessId> find_processes(const Footprint& footprint, std::span<const HeldProcess> more = {});
 

@@ -85,12 +85,12 @@ EndResult LogindEnder::end(const BoundSession& session, const posix::Deadline& d
     Footprint footprint = footprint_of(session.monitor);
     // Held from the start: a child that leaves the scope and loses its parent is still known.
     std::vector<HeldProcess> held = hold_processes(footprint);
-    if (auto logind = connect_(deadline)) {
-        if (auto found = find_session(**logind, session)) {
-            footprint.scope = found->id;
-            if (end_by_logind(**logind, *std::move(found), footprint, held, deadline))
-                return EndResult::kGone;
-        }
+    auto logind = connect_(deadline);
+    auto found = logind ? find_session(**logind, session) : Result<LogindSession>(fail(logind.error()));
+    if (!found && found.error().code != Code::kNotFound) return TreeEnder().end(session, deadline);
+    if (found) {
+        footprint.scope = found->id;
+        if (end_by_logind(**logind, *std::move(found), footprint, held, deadline)) return EndResult::kGone;
     }
     return freeze_and_kill(footprint, std::move(held), deadline);
 }

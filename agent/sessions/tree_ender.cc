@@ -6,7 +6,11 @@
 namespace latchkey::agent {
 
 EndResult TreeEnder::end(const BoundSession& session, const posix::Deadline& deadline) {
-    return freeze_and_kill(footprint_of(session.monitor), {}, deadline);
+    const Footprint footprint = footprint_of(session.monitor);
+    if (freeze_and_kill(footprint, {}, deadline) == EndResult::kStillThere) return EndResult::kStillThere;
+    // Of a dead monitor nothing proves that the scope of its day is still the same: say so, touch nothing.
+    if (footprint.scope.empty() && scope_is_populated(session.logind_session)) return EndResult::kStillThere;
+    return EndResult::kGone;
 }
 
 } // namespace latchkey::agent
