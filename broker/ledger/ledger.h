@@ -4,16 +4,17 @@
 // connections, each in a snapshot; writes are jobs for one writer thread, which takes all that wait into one
 // commit, a savepoint each, so that a failing job does not fail its neighbours. write() returns after the
 // commit is durable: what leaves the broker after it is on disk. Both may be called from any thread and
-// block; a job must not call the ledger itself.
+// block; a job must not call the ledger itself (kInternal), and may be run again, so that what it captures
+// must bear that. kUnavailable: the store is gone, busy, or too many jobs wait.
 //
 //     auto user = ledger.read([&](Transaction& t) { return find_user(t, name); });
 //     auto done = ledger.write([&](Transaction& t) { return lock_user(t, name, reason, actor); });
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
-#include <string>
 #include <type_traits>
 
 #include "broker/plugin_host/store.h"
@@ -25,17 +26,33 @@
 
 namespace latchkey::ledger {
 
-class Sealer; // seal.h: seals secrets and MACs rows under keys derived from the data key
+class Sealer;    // seal.h: seals secrets and MACs rows under keys derived from the data key
+class TamperLog; // tamper_log.h: where a row that fails its check is reported
 
-// One connection inside a transaction. Lives for one job, on one thread.
+// What jobs leave for the commit that they share. A job that fails leaves it as it found it.
+struct ChainHead {
+    std::uint64_t sequence = 0; // of the last audit row
+    std::array<std::uint8_t, 32> hash{};
+};
+struct Scratch {
+    bool is_writing = false;
+    std::optional<ChainHead> head; // read at a commit's first audit row, written back before it ends
+    bool has_policy_changed = false;
+    std::optional<Epoch> epoch; // the new one, where it moved
+};
+
+// One connection inside a transaction. Lives for one job, on one thread; the ledger makes it.
 class Transaction {
 public:
-    Transaction(plugin_host::Connection& connection, const Sealer& row_sealer, Micros at)
-        : sql(connection), sealer(row_sealer), now(at) {}
+    Transaction(plugin_host::Connection& connection, const Sealer& row_sealer, Micros at, Scratch& notes,
+                TamperLog& reports)
+        : sql(connection), sealer(row_sealer), now(at), scratch(notes), tampered(reports) {}
 
     plugin_host::Connection& sql;
     const Sealer& sealer;
     const Micros now;
+    Scratch& scratch;
+    TamperLog& tampered;
     RowId new_id() const; // 63 random bits, never 0
 };
 
@@ -47,8 +64,8 @@ public:
         unsigned readers = 4;
         std::size_t max_waiting = 1024; // write jobs; more are kUnavailable at once
     };
-    // Connects, checks the schema version (kConfig with the line to run where a migration is due) and starts
-    // the writer. The store must outlive the ledger.
+    // Connects, checks the schema version (kConfig with the line to run where a migration is due) and that
+    // the data key is this database's (kConfig), and starts the writer. The store must outlive the ledger.
     static Result<std::unique_ptr<Ledger>> open(plugin_host::Store& store, Options options);
     // Applies the numbered migrations under a lock; idempotent.
     static Status migrate(plugin_host::Store& store);
@@ -76,6 +93,10 @@ public:
         if (!ran) return fail(ran.error());
         return std::move(*outcome);
     }
+
+    // How many different rows have failed their MAC since the start. Each is one error line in the log and
+    // one audit row "row.tampered".
+    std::uint64_t tampered_rows() const;
 
     // Called on the writer thread after a commit that moved the epoch; must return at once (post elsewhere).
     void on_epoch(std::function<void(Epoch)> listener);

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/ledger/ledger.h"
+
+#include "broker/ledger/audit.h"
+#include "broker/ledger/chain.h"
+#include "broker/ledger/migrations.h"
+#include "broker/ledger/random_word.h"
+#include "broker/ledger/readers.h"
+#include "broker/ledger/rows.h"
+#include "broker/ledger/seal.h"
+#include "broker/ledger/tamper_log.h"
+#include "broker/ledger/writer.h"
+
+namespace latchkey::ledger {
+namespace {
+
+// A setting whose MAC only this database's data key makes.
+const std::string kDataKeySetting = "ledger.data_key";
+
+Status check_data_key(Transaction& t) {
+    LK_TRY(row, query_one(t, "SELECT value FROM settings WHERE name = $1", kDataKeySetting));
+    if (row) {
+        if (get_setting(t, kDataKeySetting)) return {};
+        return fail(Code::kConfig, "the data key does not fit this database",
+                    "point data_key at the key that this database was made with");
+    }
+    LK_TRY(used, query_one(t, "SELECT 1 FROM audit LIMIT 1"));
+    if (used) {
+        return fail(Code::kTampered, "the database has lost its mark of the data key",
+                    "restore the last backup");
+    }
+    LK_CHECK(create_chain(t));
+    return put_setting(t, kDataKeySetting, "fits");
+}
+
+// In a transaction of its own, before writer and readers start.
+Status first_contact(plugin_host::Connection& connection, const Sealer& sealer, const Clock& clock) {
+    LK_CHECK(check_schema(connection));
+    TamperLog unheard; // a wrong data key is one error, not a tampered row
+    Scratch scratch;
+    scratch.is_writing = true;
+    Transaction t(connection, sealer, clock.now(), scratch, unheard);
+    LK_CHECK(connection.begin(true));
+    Status status = check_data_key(t);
+    if (status && scratch.head) status = write_chain_head(t);
+    if (status) return connection.commit();
+    LK_CHECK(connection.rollback());
+    return status;
+}
+
+} // namespace
+
+RowId Transaction::new_id() const {
+    std::uint64_t id = 0;
+    while (id == 0) id = random_number() & INT64_MAX;
+    return {id};
+}
+
+struct Ledger::State {
+    explicit State(Sealer keys) : sealer(std::move(keys)) {}
+    Sealer sealer;
+    TamperLog tampered;
+    std::unique_ptr<Readers> readers;
+    std::unique_ptr<Writer> writer; // last: ends first
+};
+
+Ledger::Ledger(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Ledger::~Ledger() = default;
+
+Status Ledger::migrate(plugin_host::Store& store) {
+    LK_TRY(connection, store.connect());
+    return apply_migrations(*connection, store.dialect());
+}
+
+Result<std::unique_ptr<Ledger>> Ledger::open(plugin_host::Store& store, Options options) {
+    if (options.clock == nullptr) return fail(Code::kInternal, "a ledger without a clock");
+    const Clock& clock = *options.clock;
+    LK_TRY(sealer, Sealer::make(options.data_key));
+    auto state = std::make_unique<State>(std::move(sealer));
+    LK_TRY(connection, store.connect());
+    LK_CHECK(first_contact(*connection, state->sealer, clock));
+    std::vector<std::unique_ptr<plugin_host::Connection>> reading;
+    for (unsigned i = 0; i < std::max(1u, options.readers); ++i) {
+        LK_TRY(reader, store.connect());
+        reading.push_back(std::move(reader));
+    }
+    state->readers = std::make_unique<Readers>(Readers::Parts{store, state->sealer, clock, state->tampered},
+                                               std::move(reading));
+    state->writer = std::make_unique<Writer>(
+        Writer::Parts{store, state->sealer, clock, state->tampered, options.max_waiting},
+        std::move(connection));
+    state->tampered.on_note([writer = state->writer.get()] { writer->wake(); });
+    return std::unique_ptr<Ledger>(new Ledger(std::move(state)));
+}
+
+std::uint64_t Ledger::tampered_rows() const {
+    return state_->tampered.count();
+}
+
+void Ledger::on_epoch(std::function<void(Epoch)> listener) {
+    state_->writer->on_epoch(std::move(listener));
+}
+
+void Ledger::on_policy_change(std::function<void()> listener) {
+    state_->writer->on_policy_change(std::move(listener));
+}
+
+Status Ledger::run_read(const std::function<Status(Transaction&)>& job) {
+    return state_->readers->run(job);
+}
+
+Status Ledger::run_write(const std::function<Status(Transaction&)>& job) {
+    return state_->writer->run(job);
+}
+
+} // namespace latchkey::ledger

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The small pool of reading connections: a caller takes one, runs its job in a snapshot on its own thread,
+// and gives it back; where all are out it waits. Borrows its parts.
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "broker/ledger/ledger.h"
+
+namespace latchkey::ledger {
+
+class Readers {
+public:
+    struct Parts {
+        plugin_host::Store& store;
+        const Sealer& sealer;
+        const Clock& clock;
+        TamperLog& tampered;
+    };
+    Readers(Parts parts, std::vector<std::unique_ptr<plugin_host::Connection>> connections)
+        : parts_(parts), free_(std::move(connections)) {}
+
+    Status run(const std::function<Status(Transaction&)>& job);
+
+private:
+    std::unique_ptr<plugin_host::Connection> take();
+    void give_back(std::unique_ptr<plugin_host::Connection> connection); // empty: it was lost
+    Status run_once(std::unique_ptr<plugin_host::Connection>& connection,
+                    const std::function<Status(Transaction&)>& job, bool& must_retry);
+
+    const Parts parts_;
+    std::mutex mutex_;
+    std::condition_variable is_free_;
+    std::vector<std::unique_ptr<plugin_host::Connection>> free_;
+};
+
+} // namespace latchkey::ledger

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/ledger/revocations.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "broker/ledger/audit.h"
+#include "broker/ledger/clean_text.h"
+#include "broker/ledger/detail.h"
+#include "broker/ledger/revocation_rows.h"
+#include "broker/ledger/tables.h"
+#include "broker/ledger/users.h"
+
+namespace latchkey::ledger {
+namespace {
+
+using revocation::Selector;
+using revocation::SelectorKind;
+
+// One more than the counter, which is locked by it, and never an epoch that was given before: a counter set
+// back by hand must not stop a revocation.
+Result<Epoch> next_epoch(Transaction& t) {
+    LK_TRY(counter,
+           query_one(t, "UPDATE counters SET value = value + 1 WHERE name = 'epoch' RETURNING value"));
+    LK_TRY(last, query_one(t, "SELECT COALESCE(MAX(epoch), 0) FROM revocations"));
+    const std::uint64_t after_last = (last ? Columns(*last).number() : 0) + 1;
+    const std::uint64_t counted = counter ? Columns(*counter).number() : 0;
+    if (counted == after_last) return Epoch{counted};
+    t.tampered.note("counters", 1);
+    if (counted > after_last) return Epoch{counted}; // rows are gone: readers take the gap as such
+    LK_CHECK(execute(t,
+                     "INSERT INTO counters (name, value) VALUES ('epoch', $1) "
+                     "ON CONFLICT (name) DO UPDATE SET value = $1",
+                     after_last));
+    return Epoch{after_last};
+}
+
+std::string audit_object(const Selector& selector) {
+    if (selector.kind == SelectorKind::kUser) return selector.text;
+    return std::string(selector.kind_name()) + ":" + selector.text;
+}
+
+// For a row whose name was changed by hand: the audit still knows what it was.
+Result<bool> is_in_audit(Transaction& t, const std::string& object) {
+    LK_TRY(row, query_one(t, "SELECT 1 FROM audit WHERE object = $1 LIMIT 1", object));
+    return row.has_value();
+}
+
+constexpr const char* kLiveOfUser =
+    "SELECT COALESCE(MAX(ends_at), 0), COALESCE(MAX(issued_at), 0), COUNT(*) FROM certificates "
+    "WHERE user_id IN (SELECT id FROM users WHERE name = $1) AND ends_at > $2";
+constexpr const char* kLiveOfKey =
+    "SELECT COALESCE(MAX(ends_at), 0), COALESCE(MAX(issued_at), 0), COUNT(*) FROM certificates "
+    "WHERE key_fingerprint = $1 AND ends_at > $2";
+constexpr const char* kLiveOfCa =
+    "SELECT COALESCE(MAX(ends_at), 0), COALESCE(MAX(issued_at), 0), COUNT(*) FROM certificates "
+    "WHERE ca_fingerprint = $1 AND ends_at > $2";
+
+struct Covered {
+    bool was_here = false;
+    Coverage coverage;
+};
+
+Result<Covered> live_of(Transaction& t, const char* sql, const std::string& text) {
+    LK_TRY(row, query_one(t, sql, text, t.now));
+    Covered covered;
+    if (!row) return covered;
+    Columns columns(*row);
+    covered.coverage = {columns.micros(), columns.micros()};
+    covered.was_here = columns.number() > 0;
+    return covered;
+}
+
+Result<Covered> named(Transaction& t, const char* known_sql, const char* live_sql, const Selector& selector) {
+    LK_TRY(covered, live_of(t, live_sql, selector.text));
+    if (covered.was_here) return covered;
+    LK_TRY(row, query_one(t, known_sql, selector.text));
+    covered.was_here = row.has_value();
+    return covered;
+}
+
+Result<Covered> all_live(Transaction& t, Micros issued_until, bool was_here) {
+    LK_TRY(coverage, coverage_of_all(t, issued_until));
+    return Covered{was_here, coverage};
+}
+
+Result<Covered> cover_user(Transaction& t, const Selector& selector) {
+    LK_TRY(covered, named(t, "SELECT 1 FROM users WHERE name = $1 LIMIT 1", kLiveOfUser, selector));
+    if (covered.was_here) return covered;
+    LK_TRY(was_here, is_in_audit(t, audit_object(selector)));
+    return all_live(t, t.now, was_here);
+}
+
+Result<Covered> cover_certificate(Transaction& t, std::uint64_t serial) {
+    LK_TRY(row, query_one(t, "SELECT ends_at, issued_at FROM certificates WHERE serial = $1", serial));
+    if (!row) return Covered{};
+    Columns columns(*row);
+    return Covered{true, {columns.micros(), columns.micros()}};
+}
+
+Result<Covered> cover_vm(Transaction& t, const Selector& selector) {
+    LK_TRY(row, query_one(t, "SELECT 1 FROM vms WHERE name = $1 LIMIT 1", selector.text));
+    bool was_here = row.has_value();
+    if (!was_here) {
+        LK_TRY(in_audit, is_in_audit(t, audit_object(selector)));
+        was_here = in_audit;
+    }
+    return all_live(t, t.now, was_here);
+}
+
+Result<Covered> cover(Transaction& t, const Selector& selector) {
+    std::int64_t number = 0;
+    std::from_chars(selector.text.data(), selector.text.data() + selector.text.size(), number);
+    switch (selector.kind) {
+        case SelectorKind::kUser:
+            return cover_user(t, selector);
+        case SelectorKind::kKey:
+            return named(t, "SELECT 1 FROM keys WHERE fingerprint = $1 LIMIT 1", kLiveOfKey, selector);
+        case SelectorKind::kCertificate:
+            return cover_certificate(t, static_cast<std::uint64_t>(number));
+        case SelectorKind::kVm:
+            return cover_vm(t, selector);
+        case SelectorKind::kCa:
+            return named(t, "SELECT 1 FROM certificates WHERE ca_fingerprint = $1 LIMIT 1", kLiveOfCa,
+                         selector);
+        case SelectorKind::kBefore:
+            return all_live(t, {number}, true);
+    }
+    return Covered{};
+}
+
+Status check_selector(const Transaction& t, const Selector& selector) {
+    LK_TRY(parsed, Selector::parse(selector.kind_name(), selector.text));
+    if (parsed.kind != SelectorKind::kBefore) return {};
+    std::int64_t until = 0;
+    std::from_chars(selector.text.data(), selector.text.data() + selector.text.size(), until);
+    if (until <= t.now.value) return {};
+    return fail(Code::kUsage, "cannot revoke what will be issued later", "give a time that has passed");
+}
+
+Status take_account(Transaction& t, const Selector& selector, const std::string& reason,
+                    const std::string& actor) {
+    LK_TRY(name, UserName::parse(selector.text));
+    LK_TRY(user, find_user(t, name));
+    if (user && user->state == UserState::kActive) {
+        return lock_user(t, name, "revoked: " + reason, actor);
+    }
+    LK_TRY(rows, query(t, "SELECT id FROM users WHERE name = $1", name));
+    for (const Row& row : rows.rows) LK_CHECK(end_unlocks_of_user(t, Columns(row).id<RowId>()));
+    return {};
+}
+
+Status take_key(Transaction& t, const Selector& selector) {
+    LK_TRY(fingerprint, Fingerprint::parse(selector.text));
+    return remove_keys_with(t, fingerprint);
+}
+
+} // namespace
+
+Result<RevocationRow> revoke(Transaction& t, const Selector& selector, const std::string& reason,
+                             const std::string& actor) {
+    if (!t.scratch.is_writing) return fail(Code::kInternal, "a change inside a reading job");
+    LK_CHECK(check_selector(t, selector));
+    LK_TRY(epoch, next_epoch(t));
+    LK_TRY(covered, cover(t, selector));
+    if (!covered.was_here) {
+        return fail(Code::kNotFound,
+                    "no " + std::string(selector.kind_name()) + " " + selector.text + " was ever here",
+                    "check the spelling");
+    }
+    RevocationRow row;
+    row.id = t.new_id();
+    row.reason = clean_text(reason);
+    row.actor = clean_text(actor);
+    // A clock that was set back must not leave out what was issued before it was.
+    const Micros made_at =
+        selector.kind == SelectorKind::kBefore ? t.now : std::max(t.now, covered.coverage.last_issue);
+    row.revocation = {epoch, selector, made_at, std::max(made_at, covered.coverage.last_end)};
+    LK_CHECK(insert_revocation(t, row));
+    if (selector.kind == SelectorKind::kUser) LK_CHECK(take_account(t, selector, row.reason, actor));
+    if (selector.kind == SelectorKind::kKey) LK_CHECK(take_key(t, selector));
+    t.scratch.epoch = epoch;
+    t.scratch.has_policy_changed = true;
+    LK_CHECK(append_audit(t, {actor, "revocation.make", audit_object(selector), "done",
+                              Detail()
+                                  .id("epoch", epoch.value)
+                                  .text("kind", selector.kind_name())
+                                  .text("text", selector.text)
+                                  .text("reason", row.reason)
+                                  .time("drop_at", row.revocation.drop_at)
+                                  .json()}));
+    return row;
+}
+
+// The counter or the rows, whichever is ahead: one of them set back by hand hides nothing.
+Result<Epoch> current_epoch(Transaction& t) {
+    LK_TRY(counter, query_one(t, "SELECT value FROM counters WHERE name = 'epoch'"));
+    LK_TRY(last, query_one(t, "SELECT COALESCE(MAX(epoch), 0) FROM revocations"));
+    const std::uint64_t counted = counter ? Columns(*counter).number() : 0;
+    return Epoch{std::max(counted, last ? Columns(*last).number() : 0)};
+}
+
+Result<std::vector<RevocationRow>> revocations_after(Transaction& t, Epoch after) {
+    LK_TRY(rows, read_revocations(t, after));
+    std::erase_if(rows, [&](const RevocationRow& row) { return row.revocation.drop_at <= t.now; });
+    return rows;
+}
+
+Result<std::vector<RevocationRow>> list_revocations(Transaction& t) {
+    LK_TRY(rows, read_revocations(t, Epoch{0}));
+    std::ranges::reverse(rows);
+    return rows;
+}
+
+Result<std::optional<RevocationRow>> find_revocation(Transaction& t, Epoch epoch) {
+    if (epoch.value == 0) return std::optional<RevocationRow>();
+    LK_TRY(rows, read_revocations(t, Epoch{epoch.value - 1}));
+    if (rows.empty() || rows.front().revocation.epoch < epoch) return std::optional<RevocationRow>();
+    // A stand-in for several lost rows bears the last one's epoch.
+    return std::optional<RevocationRow>(std::move(rows.front()));
+}
+
+} // namespace latchkey::ledger

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The one writer of the ledger: a thread ("lk-ledger") that takes all waiting jobs into one commit, a
+// savepoint each. A job that fails is rolled back alone; a conflict runs the whole commit again; a commit
+// that fails fails every job in it, and nothing of it is kept. run() blocks its caller until the commit is
+// durable. Borrows all its parts.
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "broker/ledger/ledger.h"
+#include "broker/ledger/tamper_log.h"
+
+namespace latchkey::ledger {
+
+class Writer {
+public:
+    using Job = std::function<Status(Transaction&)>;
+    struct Parts {
+        plugin_host::Store& store;
+        const Sealer& sealer;
+        const Clock& clock;
+        TamperLog& tampered;
+        std::size_t max_waiting;
+    };
+
+    Writer(Parts parts, std::unique_ptr<plugin_host::Connection> connection);
+    ~Writer(); // waiting jobs fail with kUnavailable
+
+    Status run(const Job& job);
+    void wake(); // there is a tampered row to be told
+    void on_epoch(std::function<void(Epoch)> listener);
+    void on_policy_change(std::function<void()> listener);
+
+private:
+    struct Waiting {
+        const Job* job = nullptr;
+        Status outcome;
+        bool is_done = false;
+        std::condition_variable done;
+    };
+
+    void loop();
+    void serve(const std::vector<Waiting*>& batch);
+    // One transaction. Its failure is that of the whole; nothing of it was kept then.
+    Status try_commit(const std::vector<Waiting*>& batch, const std::vector<TamperLog::Row>& untold,
+                      Scratch& scratch);
+    Result<bool> run_jobs(const std::vector<Waiting*>& batch, Scratch& scratch); // true: there is a change
+    Status tell_tampered(const std::vector<TamperLog::Row>& untold, Scratch& scratch);
+    Status connect();
+    void notify(const Scratch& scratch);
+
+    const Parts parts_;
+    std::unique_ptr<plugin_host::Connection> connection_; // the thread's own; empty after it was lost
+    std::mutex mutex_;
+    std::condition_variable work_;
+    std::deque<Waiting*> waiting_;
+    bool is_stopping_ = false;
+    std::vector<std::function<void(Epoch)>> epoch_listeners_;
+    std::vector<std::function<void()>> policy_listeners_;
+    std::thread thread_; // last: starts when all else stands
+};
+
+// True on a thread that is running a job of this or any ledger: a job must not wait for another.
+bool is_in_job();
+class JobMark {
+public:
+    JobMark();
+    ~JobMark();
+    JobMark(const JobMark&) = delete;
+    JobMark& operator=(const JobMark&) = delete;
+};
+// Runs the job and turns an exception (out of memory) into kInternal.
+Status run_guarded(const std::function<Status(Transaction&)>& job, Transaction& t);
+
+} // namespace latchkey::ledger
