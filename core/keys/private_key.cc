@@ -277,6 +277,14 @@ std::string_view algorithm_of(KeyType type) {
     return type == KeyType::kRsa ? "rsa-sha2-512" : type_name(type);
 }
 
+// An RSA key has its secret twice, as d and in CRT form, and OpenSSL signs with either: all numbers must fit.
+bool is_consistent_rsa(EVP_PKEY* pkey) {
+    const PkeyContextHandle context(EVP_PKEY_CTX_new_from_pkey(nullptr, pkey, nullptr));
+    const bool good = context && EVP_PKEY_pairwise_check(context.get()) == 1;
+    ERR_clear_error();
+    return good;
+}
+
 const char* digest_of(KeyType type) {
     if (type == KeyType::kRsa) return "SHA512";
     return type == KeyType::kEcdsa256 ? "SHA256" : nullptr;
@@ -294,6 +302,8 @@ Result<PrivateKey> PrivateKey::adopt(evp_pkey_st* owned) {
     state->pkey.reset(owned);
     LK_TRY(public_key, public_half(owned));
     state->public_key = std::move(public_key);
+    if (state->public_key.type() == KeyType::kRsa && !is_consistent_rsa(owned))
+        return malformed("RSA private key whose numbers do not fit");
     state->signer.reset(EVP_MD_CTX_new());
     if (!state->signer ||
         EVP_DigestSignInit_ex(state->signer.get(), nullptr, digest_of(state->public_key.type()), nullptr,

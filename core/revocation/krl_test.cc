@@ -56,7 +56,7 @@ protected:
 };
 
 TEST_F(KrlTest, NamesTheRevokedSerialsOfItsCaAndNoOthers) {
-    for (const std::uint64_t serial : {1, 2, 3, 4, 5, 6, 9, 11})
+    for (const std::uint64_t serial : std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6, 9, 11})
         shop_.write("c" + std::to_string(serial), certificate(serial, ca_) + "\n");
     shop_.write("other", certificate(3, other_ca_) + "\n");
     KrlContent content;
@@ -102,7 +102,7 @@ TEST_F(KrlTest, Of10000In100000SerialsIsStillRead) {
     content.cas = {ca_.public_key(), other_ca_.public_key()};
     for (std::uint64_t serial = 10; serial <= 100'000; serial += 10) content.serials.push_back({serial});
     ASSERT_EQ(content.serials.size(), 10'000U);
-    for (const std::uint64_t serial : {10, 15, 50'000, 50'001, 100'000, 100'010})
+    for (const std::uint64_t serial : std::vector<std::uint64_t>{10, 15, 50'000, 50'001, 100'000, 100'010})
         shop_.write("c" + std::to_string(serial), certificate(serial, ca_) + "\n");
     EXPECT_EQ(revoked(content, "c10 c15 c50000 c50001 c100000 c100010"),
               (std::set<std::string>{"c10", "c50000", "c100000"}));
