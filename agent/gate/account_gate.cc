@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/gate/account_gate.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 
 #include "agent/gate/key_gate.h"
@@ -24,16 +22,6 @@ Answer say(protocol::Verdict verdict, std::string reason) {
     answer.verdict = verdict;
     answer.reason = std::move(reason);
     return answer;
-}
-
-// 63 bits, never 0; 0 where the kernel gives none.
-std::uint64_t random_id() {
-    std::uint64_t id = 0;
-    while (id == 0) {
-        if (::getrandom(&id, sizeof id, 0) != sizeof id) return 0;
-        id &= INT64_MAX;
-    }
-    return id;
 }
 
 } // namespace
@@ -148,8 +136,6 @@ protocol::SessionAnswer AccountGate::refuse(const ProcessId& monitor, const prot
 protocol::SessionAnswer AccountGate::bind(const ProcessId& monitor, const protocol::SessionOpen& request,
                                           const AllowedLogin& allowed) {
     BoundSession session;
-    session.id = random_id();
-    if (session.id == 0) return refuse(monitor, request, &allowed, "the kernel gives no random number");
     session.monitor = monitor;
     session.user = allowed.credential.user;
     session.login = request.login;
@@ -160,7 +146,8 @@ protocol::SessionAnswer AccountGate::bind(const ProcessId& monitor, const protoc
     session.from = request.remote_host;
     session.since = state_.broker_clock.now();
     session.logind_session = processes_.logind_session_of(monitor);
-    sessions_.open(std::move(session));
+    if (!sessions_.open(std::move(session)))
+        return refuse(monitor, request, &allowed, "the kernel gives no random number");
     return say<protocol::SessionAnswer>(protocol::Verdict::kAllow,
                                         "granted to " + allowed.credential.user.str());
 }

@@ -21,7 +21,8 @@ enum class TroubleKind : std::uint8_t {
     kDisk,              // something could not be recorded
     kBroker,            // the broker refuses us
     kHelper,            // the helper's user does not exist
-    kLast = kHelper
+    kSessions,          // what an earlier run had bound could not be read
+    kLast = kSessions
 };
 
 class Troubles {

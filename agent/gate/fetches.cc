@@ -17,6 +17,10 @@ void Fetches::ask(const Offer& offer, Micros deadline, Done done) {
         done(fail(Code::kUnavailable, "too many questions to the broker at once"));
         return;
     }
+    if (!may_ask_for(offer.login)) {
+        done(fail(Code::kRefused, "not an account of ours, and asked for too often"));
+        return;
+    }
     const std::uint64_t request = ++last_request_;
     Pending& pending = pending_[request];
     pending.offer = offer;
@@ -34,6 +38,16 @@ void Fetches::ask(const Offer& offer, Micros deadline, Done done) {
     fetch.serial = offer.serial;
     fetch.certificate_digest = offer.certificate_digest;
     hub_.send(protocol::encode(fetch));
+}
+
+bool Fetches::may_ask_for(const Login& login) {
+    if (state_.is_managed(login)) return true;
+    const Micros now = state_.clock.monotonic();
+    if (now - second_began_ >= from_seconds(1)) {
+        second_began_ = now;
+        unmanaged_in_second_ = 0;
+    }
+    return ++unmanaged_in_second_ <= kUnmanagedFetchesPerSecond;
 }
 
 void Fetches::finish(std::uint64_t request, const Status& status) {

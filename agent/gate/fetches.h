@@ -15,6 +15,9 @@
 namespace latchkey::agent {
 
 inline constexpr std::size_t kMaxFetches = 256;
+// For a login that the broker has not named as managed: a rule may be new, but strangers try such names all
+// day.
+inline constexpr int kUnmanagedFetchesPerSecond = 5;
 
 class Fetches {
 public:
@@ -36,6 +39,7 @@ private:
         std::vector<Done> askers;
     };
     void finish(std::uint64_t request, const Status& status);
+    bool may_ask_for(const Login& login);
     Status accept(const Offer& offer, const protocol::Grant& grant);
     void take_unasked(const protocol::Grant& grant);
 
@@ -45,6 +49,8 @@ private:
     std::map<std::uint64_t, Pending> pending_;
     std::map<Offer, std::uint64_t> by_offer_;
     std::uint64_t last_request_ = 0;
+    Micros second_began_; // monotonic
+    int unmanaged_in_second_ = 0;
 };
 
 } // namespace latchkey::agent

@@ -1,28 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/gate/session_book.h"
 
+#include <sys/random.h>
+
 #include "agent/log/log.h"
 
 namespace latchkey::agent {
+namespace {
 
-void SessionBook::open(BoundSession session) {
+// 63 bits, never 0; 0 where the kernel gives none.
+std::uint64_t random_id() {
+    std::uint64_t id = 0;
+    while (id == 0) {
+        if (::getrandom(&id, sizeof id, 0) != sizeof id) return 0;
+        id &= INT64_MAX;
+    }
+    return id;
+}
+
+} // namespace
+
+bool SessionBook::open(BoundSession session) {
+    session.id = random_id();
+    if (session.id == 0) return false;
     log_info("open session id=" + std::to_string(session.id) + " user=" + session.user.str() +
              " login=" + session.login.str() + " serial=" + std::to_string(session.serial.value) +
              " key=" + session.key.str() + " monitor=" + std::to_string(session.monitor.pid));
     report(session, protocol::SessionPhase::kOpened, {});
     table_.add(std::move(session));
+    note_change();
+    return true;
+}
+
+void SessionBook::restore(std::vector<BoundSession> sessions) {
+    for (BoundSession& session : sessions) table_.add(std::move(session));
+}
+
+void SessionBook::report_all() {
+    for (const BoundSession& session : table_.all()) report(session, protocol::SessionPhase::kOpened, {});
 }
 
 void SessionBook::close(const ProcessId& monitor) {
     const auto session = table_.remove_by_monitor(monitor);
+    if (session) note_change();
     if (session && !ending_.contains(session->monitor)) report(*session, protocol::SessionPhase::kClosed, {});
 }
 
 void SessionBook::sweep() {
-    for (const BoundSession& session : table_.drop_dead()) {
+    const auto dead = table_.drop_dead();
+    for (const BoundSession& session : dead) {
         if (!ending_.contains(session.monitor))
             report(session, protocol::SessionPhase::kClosed, "sshd ended");
     }
+    if (!dead.empty()) note_change();
 }
 
 void SessionBook::cut(const std::vector<BoundSession>& sessions, const std::string& reason, Cut done) {
@@ -52,7 +82,7 @@ void SessionBook::begin_end(const BoundSession& session, const std::string& reas
     loop_.work([this, session, deadline, outcome] { *outcome = ender_.end(session, deadline); },
                [this, session, reason, outcome] {
                    if (*outcome == EndResult::kGone) {
-                       static_cast<void>(table_.remove_by_monitor(session.monitor));
+                       if (table_.remove_by_monitor(session.monitor)) note_change();
                        log_info("end session id=" + std::to_string(session.id) +
                                 " user=" + session.user.str() + " why=" + reason);
                        if (session.id != 0) report(session, protocol::SessionPhase::kEnded, reason);
@@ -84,6 +114,8 @@ void SessionBook::report(const BoundSession& session, protocol::SessionPhase pha
 void SessionBook::report_refused(const Login& login, const AllowedLogin* allowed, const std::string& from,
                                  const std::string& reason) {
     BoundSession never;
+    never.id = random_id();
+    if (never.id == 0) return;
     never.login = login;
     never.from = from;
     if (allowed != nullptr) {

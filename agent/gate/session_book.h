@@ -27,10 +27,18 @@ public:
     SessionBook(AgentState& state, Loop& loop, HubPort& hub, SessionEnder& ender)
         : state_(state), loop_(loop), hub_(hub), ender_(ender) {}
 
-    void open(BoundSession session);
+    // False: the kernel gives no random id, and the session is to be denied.
+    bool open(BoundSession session);
     void close(const ProcessId& monitor); // PAM said so
     void sweep();                         // those whose monitor has died without a word
     std::vector<BoundSession> all() const { return table_.all(); }
+
+    // Called after each change, so that a restarted agent still knows what it has to end.
+    void on_change(std::function<void()> then) { changed_ = std::move(then); }
+    // What an earlier run of the agent had bound; those that are gone by now are reported by the next sweep.
+    void restore(std::vector<BoundSession> sessions);
+    // To a broker that we reached anew: it may have missed the first report.
+    void report_all();
 
     // Ends them, several at once, off this thread; then calls `done`.
     void cut(const std::vector<BoundSession>& sessions, const std::string& reason, Cut done);
@@ -39,6 +47,9 @@ public:
                         const std::string& reason);
 
 private:
+    void note_change() const {
+        if (changed_) changed_();
+    }
     void begin_end(const BoundSession& session, const std::string& reason);
     void report(const BoundSession& session, protocol::SessionPhase phase, const std::string& reason);
 
@@ -47,6 +58,7 @@ private:
     HubPort& hub_;
     SessionEnder& ender_;
     SessionTable table_;
+    std::function<void()> changed_;
     // Being ended, and who waits to hear of it: a session is never ended twice at once.
     std::map<ProcessId, std::vector<std::function<void(EndResult)>>> ending_;
 };

@@ -4,9 +4,11 @@
 #include <grp.h>
 #include <pwd.h>
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <optional>
 
+#include "agent/gate/session_codec.h"
 #include "agent/local/local_server.h"
 #include "agent/log/log.h"
 #include "agent/loop/asio_loop.h"
@@ -81,6 +83,33 @@ struct Agent::Parts {
               front.answer(peer, request, reply);
           }) {}
 
+    // Sessions that an earlier run bound: still to be ended when they are revoked.
+    void restore_sessions() {
+        const auto encoded = folder.load_sessions();
+        if (!encoded && encoded.error().code == Code::kNotFound) return;
+        auto held = encoded ? decode_sessions(*encoded) : fail(encoded.error());
+        if (held) return sessions.restore(*std::move(held));
+        log_error("fail to load sessions why=" + held.error().line());
+        state.troubles.set(TroubleKind::kSessions,
+                           "sessions of before the restart are not known: " + held.error().message);
+    }
+
+    // One write for all changes that come while another is under way.
+    void keep_sessions() {
+        if (is_keeping_due) return;
+        is_keeping_due = true;
+        disk.write(
+            [this] { // the pool's thread: SessionTable locks itself
+                is_keeping_due = false;
+                return folder.save_sessions(encode_sessions(sessions.all()));
+            },
+            [this](const Status& written) {
+                if (written) return;
+                state.troubles.set(TroubleKind::kDisk, written.error().line());
+                log_error("fail to record sessions why=" + written.error().line());
+            });
+    }
+
     void beat() {
         sessions.sweep();
         monitors.drop_dead(processes);
@@ -106,6 +135,7 @@ struct Agent::Parts {
     Front front;
     DiskQueue disk;
     LocalServer server;
+    std::atomic<bool> is_keeping_due = false;
     // Only where the state on disk is whole.
     std::optional<keys::PrivateKey> identity;
     std::optional<Revoker> revoker;
@@ -141,6 +171,8 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
                            "no user " + config.helper_user + ": only root may ask for keys");
         log_warn("miss helper user name=" + config.helper_user);
     }
+    parts->restore_sessions();
+    parts->sessions.on_change([raw = parts.get()] { raw->keep_sessions(); });
     if (!pin || !identity || !trust || !revocations)
         return std::unique_ptr<Agent>(new Agent(std::move(parts)));
 

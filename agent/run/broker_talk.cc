@@ -42,6 +42,7 @@ Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
     last_reason_.clear();
     log_info("reach broker epoch=" + std::to_string(welcome.epoch.value) +
              " ours=" + std::to_string(state.revocations.epoch().value));
+    parts_.sessions.report_all();
     go_online_if_caught_up();
     return {};
 }

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/trust/state_folder.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "core/base/unique_handle.h"
 #include "core/keys/openssl.h"
 #include "core/posix/file.h"
 
@@ -16,6 +20,7 @@ constexpr std::string_view kIdentityFile = "identity";
 constexpr std::string_view kPinFile = "broker";
 constexpr std::string_view kTrustFile = "trust";
 constexpr std::string_view kRevocationsFile = "revocations";
+constexpr std::string_view kSessionsFile = "sessions";
 constexpr std::string_view kManagedFile = "managed-logins";
 constexpr std::string_view kManagedHead = "# written by latchkey-agent";
 constexpr std::size_t kDigestSize = 32;
@@ -44,6 +49,14 @@ Result<Bytes> unseal(std::string_view label, ByteView sealed, const std::filesys
     const auto body = reader.string(posix::kDefaultFileLimit);
     if (!found || *found != label || !body || !reader.at_end()) return tampered(path);
     return to_bytes(*body);
+}
+
+// Of this boot; empty where the kernel does not say, and then sessions are not known again.
+std::string boot_id() {
+    std::array<char, 64> text{};
+    const UniqueFd fd(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+    const ssize_t size = fd ? ::read(fd.get(), text.data(), text.size()) : 0;
+    return size > 0 ? std::string(text.data(), static_cast<std::size_t>(size)) : std::string();
 }
 
 Result<BrokerPin> decode_pin(ByteView body) {
@@ -157,6 +170,25 @@ Status StateFolder::save_managed_logins(const std::vector<Login>& logins) const 
     text += '\n';
     for (const Login& login : logins) text += login.str() + "\n";
     return posix::write_file(folder_ / kManagedFile, as_bytes(text), 0644);
+}
+
+Result<Bytes> StateFolder::load_sessions() const {
+    const auto path = folder_ / kSessionsFile;
+    LK_TRY(sealed, posix::read_file(path));
+    LK_TRY(body, unseal("latchkey-sessions-v1", sealed, path));
+    wire::Reader reader(body);
+    const auto boot = reader.text();
+    const auto encoded = reader.string(posix::kDefaultFileLimit);
+    if (!boot || !encoded || !reader.at_end()) return tampered(path);
+    if (boot->empty() || *boot != boot_id()) return fail(Code::kNotFound, "no sessions of this boot");
+    return to_bytes(*encoded);
+}
+
+Status StateFolder::save_sessions(ByteView encoded) const {
+    wire::Writer body;
+    body.string(boot_id());
+    body.string(encoded);
+    return posix::write_file(folder_ / kSessionsFile, seal("latchkey-sessions-v1", body.bytes()), 0600);
 }
 
 Status StateFolder::begin_with(const BrokerPin& pin) const {

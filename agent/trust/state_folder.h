@@ -44,6 +44,10 @@ public:
     Result<std::vector<Login>> load_managed_logins() const;
     Status save_managed_logins(const std::vector<Login>& logins) const;
 
+    // Sessions live no longer than the boot: those of an earlier one are kNotFound.
+    Result<Bytes> load_sessions() const;
+    Status save_sessions(ByteView encoded) const;
+
     // The end of a join: the pin is written last and makes it count. Revocations of the same broker stay
     // unless they are damaged; another broker's begin at epoch 0.
     Status begin_with(const BrokerPin& pin) const;
