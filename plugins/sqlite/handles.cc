@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/sqlite/handles.h"
 
+#include <cstring>
 #include <string>
 
 namespace latchkey::sqlite {
@@ -21,6 +22,8 @@ constexpr Row kRows[] = {
     {SQLITE_BUSY, Code::kConflict, "another transaction holds the write lock", "try again"},
     {SQLITE_LOCKED, Code::kConflict, "another transaction holds the table", "try again"},
     {SQLITE_FULL, Code::kIo, "the disk is full", "free space on the file system of the database"},
+    {SQLITE_IOERR_SHMSIZE, Code::kIo, "its index cannot grow, the disk may be full",
+     "free space on the file system of the database"},
     {SQLITE_READONLY, Code::kIo, "it is read-only", "check the owner and mode of the file and its folder"},
     {SQLITE_PERM, Code::kIo, "no permission", "check the owner and mode of the file and its folder"},
     {SQLITE_IOERR, Code::kIo, "the file system reports an error", "see the kernel log"},
@@ -39,6 +42,14 @@ const Row* find(int result) {
     return nullptr;
 }
 
+// For whoever must act: SQLite's own number, and the kernel's word where there is one.
+std::string details(sqlite3* database, int extended) {
+    const int error = database == nullptr ? 0 : sqlite3_system_errno(database);
+    std::string text = " (SQLite code " + std::to_string(extended);
+    if (error != 0) text += std::string(", ") + std::strerror(error);
+    return text + ")";
+}
+
 } // namespace
 
 Failure failure(sqlite3* database, int result, std::string_view where) {
@@ -50,7 +61,7 @@ Failure failure(sqlite3* database, int result, std::string_view where) {
     std::string message = "database " + std::string(where) + ": ";
     if (row == nullptr) return fail(Code::kInternal, message + own_words);
     message += row->what != nullptr ? row->what : own_words;
-    if (row->code == Code::kIo) message += " (SQLite code " + std::to_string(extended) + ")";
+    if (row->code == Code::kIo) message += details(database, extended);
     return fail(row->code, std::move(message), row->next);
 }
 
