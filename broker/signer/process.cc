@@ -124,7 +124,9 @@ Result<posix::Stream> SignerProcess::connect(const posix::Deadline& /*deadline*/
     }
     const Micros now = SystemClock().monotonic();
     if (now < next_start_) return fail(Code::kUnavailable, "it ended; it is started again in a moment");
-    back_off_ = std::clamp(from_millis(back_off_.value * 2 / 1000), kLeastBackOff, kMostBackOff);
+    // Doubled where the last start did not last, else begun anew.
+    const bool has_lasted = now - next_start_ > kMostBackOff;
+    back_off_ = has_lasted ? kLeastBackOff : std::min(Micros{back_off_.value * 2}, kMostBackOff);
     reap();
     next_start_ = now + back_off_;
     LK_CHECK(start());

@@ -45,8 +45,8 @@ private:
     mutable std::mutex mutex_;
     UniqueFd control_;
     pid_t pid_ = -1;
-    Micros next_start_{0};
-    Micros back_off_{0};
+    Micros next_start_{0}; // not before; monotonic
+    Micros back_off_ = from_millis(50);
 };
 
 } // namespace latchkey::signer
