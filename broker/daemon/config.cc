@@ -251,17 +251,23 @@ std::string config_text(const Config& config) {
     for (const std::string& address : config.door.listen) {
         listen += (listen.empty() ? "" : ", ") + quoted(address);
     }
-    return "# Latchkey broker. After a change: latchkeyd check --config " + config.file.string() +
-           "\n\n[broker]\nstate_dir = " + quoted(config.broker.state_dir.string()) +
-           "\nuser = " + quoted(config.broker.user) +
-           "            # whom root becomes\nname = " + quoted(config.broker.name) +
-           "\n\n[door]                       # people, by ssh\nlisten = [" + listen +
-           "]\naddress = " + quoted(config.door.address) +
-           "     # what people type\n\n[hub]                        # agents, by TLS\nlisten = " +
-           quoted(config.hub.listen) + "\naddress = " + quoted(config.hub.address) +
-           "     # what join tokens name\n\n[store]\nplugin = " + quoted(config.store.plugin) +
-           "\n\n[signer]\nplugin = " + quoted(config.signer.plugin) +
-           "\nuser = " + quoted(config.signer.user) + "\n\n[factors.totp]\n[factors.recovery]\n";
+    const std::string file = config.file.string();
+    const std::filesystem::path& plugins = config.broker.plugin_dir;
+    std::string text;
+    text += "# Latchkey broker. After a change: latchkeyd check --config " + file + "\n";
+    text += "\n[broker]\nstate_dir = " + quoted(config.broker.state_dir.string());
+    if (!plugins.empty()) text += "\nplugin_dir = " + quoted(plugins.string());
+    text += "\nuser = " + quoted(config.broker.user) + " # whom root becomes";
+    text += "\nname = " + quoted(config.broker.name) + " # in authenticator apps\n";
+    text += "\n[door] # people, by ssh\nlisten = [" + listen + "]";
+    text += "\naddress = " + quoted(config.door.address) + " # what people type\n";
+    text += "\n[hub] # agents, by TLS\nlisten = " + quoted(config.hub.listen);
+    text += "\naddress = " + quoted(config.hub.address) + " # what join tokens name\n";
+    text += "\n[store]\nplugin = " + quoted(config.store.plugin) + "\n";
+    text += "\n[signer]\nplugin = " + quoted(config.signer.plugin);
+    text += "\nuser = " + quoted(config.signer.user) + "\n";
+    text += "\n[factors.totp]\n[factors.recovery]\n";
+    return text;
 }
 
 } // namespace latchkey::daemon
