@@ -204,8 +204,8 @@ void Door::serve(UniqueFd socket, const std::string& from, Admission::Ticket tic
         if (!accepted) return;
         transport = std::move(*accepted);
     }
-    Login login(*transport, {parts_.ledger, parts_.factors, parts_.clock, parts_.strength}, from,
-                settings_.login);
+    LoginDialogue login(*transport, {parts_.ledger, parts_.factors, parts_.clock, parts_.strength}, from,
+                        settings_.login);
     auto caller = login.run(posix::Deadline::after(settings_.login_grace));
     if (!caller) {
         Error error = std::move(caller).error();

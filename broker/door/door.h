@@ -41,7 +41,7 @@ public:
         std::vector<std::string> listen = {"0.0.0.0:2222"}; // address:port, "[v6]:port"; port 0: any
         Micros login_grace = from_seconds(60);
         Admission::Limits admission;
-        Login::Limits login;
+        LoginDialogue::Limits login;
         Conversation::Limits conversation;
         Transport::Options transport;
     };

@@ -38,7 +38,7 @@ std::string minutes(Micros span) {
 
 } // namespace
 
-Result<desk::Caller> Login::run(const posix::Deadline& deadline) {
+Result<desk::Caller> LoginDialogue::run(const posix::Deadline& deadline) {
     while (stage_ != Stage::kDone) {
         LK_TRY(message, transport_.next(deadline));
         switch (ssh_message_type(message.get())) {
@@ -64,7 +64,7 @@ Result<desk::Caller> Login::run(const posix::Deadline& deadline) {
     return std::move(caller_);
 }
 
-Status Login::on_request(ssh_message message) {
+Status LoginDialogue::on_request(ssh_message message) {
     const int method = ssh_message_subtype(message);
     const bool is_answer =
         method == SSH_AUTH_METHOD_INTERACTIVE && ssh_message_auth_kbdint_is_response(message) != 0;
@@ -81,13 +81,13 @@ Status Login::on_request(ssh_message message) {
     return {};
 }
 
-void Login::refuse(ssh_message message) const {
+void LoginDialogue::refuse(ssh_message message) const {
     const auto methods = stage_ == Stage::kKey ? SSH_AUTH_METHOD_PUBLICKEY : SSH_AUTH_METHOD_INTERACTIVE;
     ssh_set_auth_methods(transport_.session(), static_cast<int>(methods));
     ssh_message_reply_default(message);
 }
 
-Status Login::on_key(ssh_message message) {
+Status LoginDialogue::on_key(ssh_message message) {
     const auto state = ssh_message_auth_publickey_state(message);
     auto key = key_of(message);
     if (!key || stage_ != Stage::kKey ||
@@ -101,7 +101,7 @@ Status Login::on_key(ssh_message message) {
 }
 
 // Two look-ups in each case, found or not.
-std::optional<Login::Known> Login::look_up(const keys::PublicKey& key) const {
+std::optional<LoginDialogue::Known> LoginDialogue::look_up(const keys::PublicKey& key) const {
     auto found = parts_.ledger.read([&](ledger::Transaction& t) -> Result<std::optional<Known>> {
         LK_TRY(row, ledger::find_key(t, key.fingerprint()));
         LK_TRY(user, ledger::find_user(t, row ? row->user : RowId{1}));
@@ -114,7 +114,7 @@ std::optional<Login::Known> Login::look_up(const keys::PublicKey& key) const {
     return found ? std::move(*found) : std::nullopt; // in doubt a stranger
 }
 
-Status Login::on_registered_key(ssh_message message, const keys::PublicKey& key, bool is_proven) {
+Status LoginDialogue::on_registered_key(ssh_message message, const keys::PublicKey& key, bool is_proven) {
     auto known = look_up(key);
     if (!known) {
         refuse(message);
@@ -141,7 +141,7 @@ Status Login::on_registered_key(ssh_message message, const keys::PublicKey& key,
     return {};
 }
 
-Status Login::on_joining_key(ssh_message message, const keys::PublicKey& key, bool is_proven) {
+Status LoginDialogue::on_joining_key(ssh_message message, const keys::PublicKey& key, bool is_proven) {
     if (const Status strong = key.check_strength(parts_.strength); !strong) {
         transport_.banner(strong.error().line() + "\n");
         refuse(message);
@@ -158,14 +158,14 @@ Status Login::on_joining_key(ssh_message message, const keys::PublicKey& key, bo
     return {};
 }
 
-void Login::ask(ssh_message message, const std::string& prompt) {
+void LoginDialogue::ask(ssh_message message, const std::string& prompt) {
     const char* prompts[] = {prompt.c_str()};
     char echo[] = {0};
     ssh_message_auth_interactive_request(message, "", "", 1, prompts, echo);
     has_asked_ = true;
 }
 
-Status Login::on_interactive(ssh_message message) {
+Status LoginDialogue::on_interactive(ssh_message message) {
     const bool is_answer = ssh_message_auth_kbdint_is_response(message) != 0;
     if (stage_ == Stage::kKey || is_answer != has_asked_) {
         refuse(message);
@@ -187,13 +187,13 @@ Status Login::on_interactive(ssh_message message) {
     return stage_ == Stage::kInvite ? on_invite(message, answer) : on_first_code(message, answer);
 }
 
-Status Login::wrong(ssh_message message, const char* reason) {
+Status LoginDialogue::wrong(ssh_message message, const char* reason) {
     refuse(message);
     if (++attempts_ < limits_.factor_attempts) return {};
     return fail(Code::kRefused, reason, "connect again to go on");
 }
 
-Status Login::on_factor(ssh_message message, const SecretBytes& answer) {
+Status LoginDialogue::on_factor(ssh_message message, const SecretBytes& answer) {
     LK_TRY(outcome, parts_.factors.check(known_->user.id, known_->key.id, as_text(answer.view()), from_));
     if (outcome.accepted) {
         succeed(message, known_->user, known_->key);
@@ -209,7 +209,7 @@ Status Login::on_factor(ssh_message message, const SecretBytes& answer) {
     return wrong(message, "too many wrong codes");
 }
 
-Status Login::on_invite(ssh_message message, const SecretBytes& answer) {
+Status LoginDialogue::on_invite(ssh_message message, const SecretBytes& answer) {
     auto user = unlock::invited(parts_.factors, as_text(answer.view()));
     if (!user) {
         const Error& error = user.error();
@@ -238,7 +238,7 @@ Status Login::on_invite(ssh_message message, const SecretBytes& answer) {
     return {};
 }
 
-Status Login::on_first_code(ssh_message message, const SecretBytes& answer) {
+Status LoginDialogue::on_first_code(ssh_message message, const SecretBytes& answer) {
     LK_TRY(fits, unlock::confirm(parts_.factors, *pending_, as_text(answer.view())));
     if (!fits) {
         if (++attempts_ >= limits_.factor_attempts) {
@@ -253,7 +253,7 @@ Status Login::on_first_code(ssh_message message, const SecretBytes& answer) {
     return {};
 }
 
-void Login::succeed(ssh_message message, const ledger::User& user, const ledger::Key& key) {
+void LoginDialogue::succeed(ssh_message message, const ledger::User& user, const ledger::Key& key) {
     caller_.name = user.name;
     caller_.user = user.id;
     caller_.key = key.id;

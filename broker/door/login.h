@@ -20,7 +20,7 @@ namespace latchkey::door {
 
 inline constexpr const char* kJoinName = "join";
 
-class Login {
+class LoginDialogue {
 public:
     struct Parts {
         ledger::Ledger& ledger;
@@ -32,7 +32,7 @@ public:
         unsigned requests = 20; // authentication requests of any kind
         unsigned factor_attempts = 3;
     };
-    Login(Transport& transport, const Parts& parts, std::string from, Limits limits)
+    LoginDialogue(Transport& transport, Parts parts, std::string from, Limits limits)
         : transport_(transport), parts_(parts), from_(std::move(from)), limits_(limits) {}
 
     Result<desk::Caller> run(const posix::Deadline& deadline);
@@ -61,7 +61,7 @@ private:
     void succeed(ssh_message message, const ledger::User& user, const ledger::Key& key);
 
     Transport& transport_;
-    const Parts& parts_;
+    const Parts parts_;
     const std::string from_;
     const Limits limits_;
     Stage stage_ = Stage::kKey;

@@ -11,6 +11,7 @@ namespace latchkey::door {
 namespace {
 
 constexpr int kTurnsAtOnce = 8;
+constexpr Micros kFarewell = from_seconds(1);
 
 Failure gone() {
     return fail(Code::kUnavailable, "the peer is gone");
@@ -140,6 +141,9 @@ void Transport::banner(const std::string& text) {
 }
 
 void Transport::disconnect(const std::string& text) {
+    // What was written before must have left: libssh closes the socket over its own buffer.
+    watches_swallowed_ = false;
+    (void)flush(posix::Deadline::after(kFarewell)).has_value();
     if (is_gone()) return;
     ssh_session_set_disconnect_message(session_.get(), text.c_str());
     ssh_disconnect(session_.get());
