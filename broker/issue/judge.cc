@@ -121,11 +121,12 @@ void Issuer::record_denial(const ledger::Vm& vm, const protocol::Fetch& fetch, c
     if (*left_out != 0) detail["denials_not_recorded"] = *left_out;
     const std::string object = grant.user.empty() ? "key:" + fetch.key.str() : "user:" + grant.user.str();
     const Status ignored = parts_.ledger.write([&](ledger::Transaction& t) {
-        return ledger::append_audit(t, {.actor = "vm:" + vm.name.str(),
-                                        .action = "login.deny",
-                                        .object = object,
-                                        .outcome = "deny",
-                                        .detail = detail.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)});
+        return ledger::append_audit(
+            t, {.actor = "vm:" + vm.name.str(),
+                .action = "login.deny",
+                .object = object,
+                .outcome = "deny",
+                .detail = detail.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)});
     });
 }
 

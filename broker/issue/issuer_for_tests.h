@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A real ledger with VMs and rules, and an issuer over it whose CA key lies in memory. For the tests of this
+// folder and of the hub.
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "broker/issue/issuer.h"
+#include "broker/ledger/ledger_for_tests.h"
+
+namespace latchkey::issue {
+
+class MemorySigner : public signer::CertificateSigner {
+public:
+    Result<Bytes> sign(ByteView to_be_signed) override;
+    Result<std::vector<keys::PublicKey>> public_keys() override;
+
+    std::atomic<bool> is_gone = false;
+    std::atomic<bool> signs_other_bytes = false;
+    std::atomic<int> signatures = 0;
+};
+
+class IssuerTest : public ledger::LedgerTest {
+protected:
+    IssuerTest();
+
+    ledger::Vm add_vm(std::string_view name, ByteView raw_key,
+                      const std::vector<protocol::KeyValue>& labels = {});
+    ledger::Vm add_vm(std::string_view name); // a key that nobody has
+    // The person's own group gets this rule.
+    ledger::Rule grant(const ledger::Person& person, const std::string& vms,
+                       const std::vector<std::string>& logins, std::uint32_t ttl_seconds = 3600);
+    protocol::Fetch fetch_of(const ledger::Person& person, const std::string& login) const;
+    protocol::Fetch fetch_of(const ledger::Person& person, const std::string& login,
+                             const ledger::CertificateRow& offered) const;
+    ledger::RevocationRow revoke(std::string_view kind, const std::string& text);
+    std::size_t audit_count(const std::string& action);
+
+    MemorySigner signer_;
+    std::unique_ptr<Issuer> issuer_;
+};
+
+} // namespace latchkey::issue
