@@ -80,6 +80,10 @@ struct CaKind {
 constexpr CaKind kCaKinds[] = {
     {"ed25519", KeyType::kEd25519}, {"ecdsa -b 256", KeyType::kEcdsa256}, {"rsa -b 3072", KeyType::kRsa}};
 
+void PrintTo(const CaKind& kind, std::ostream* out) {
+    *out << kind.arguments;
+}
+
 class CertificateUnder : public testing::TestWithParam<CaKind> {};
 
 TEST_P(CertificateUnder, ThisCaMadeBySshKeygenIsParsedAndVerifiedForEverySubject) {

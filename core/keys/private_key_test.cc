@@ -16,6 +16,10 @@ struct Kind {
 constexpr Kind kKinds[] = {
     {"ed25519", KeyType::kEd25519}, {"ecdsa -b 256", KeyType::kEcdsa256}, {"rsa -b 2048", KeyType::kRsa}};
 
+void PrintTo(const Kind& kind, std::ostream* out) {
+    *out << kind.arguments;
+}
+
 PrivateKey load(const Workshop& shop, const std::string& name) {
     auto key = PrivateKey::from_pem(as_bytes(shop.read(name)));
     EXPECT_TRUE(key) << key.error().line();

@@ -16,6 +16,10 @@ constexpr Kind kKinds[] = {
     {"ecdsa -b 384", KeyType::kEcdsa384, 384}, {"ecdsa -b 521", KeyType::kEcdsa521, 521},
     {"rsa -b 2048", KeyType::kRsa, 2048},      {"rsa -b 3072", KeyType::kRsa, 3072}};
 
+void PrintTo(const Kind& kind, std::ostream* out) {
+    *out << kind.arguments;
+}
+
 class PublicKeyOf : public testing::TestWithParam<Kind> {};
 
 TEST_P(PublicKeyOf, HasTheFingerprintAndLengthThatSshKeygenPrints) {
@@ -90,11 +94,18 @@ INSTANTIATE_TEST_SUITE_P(EveryType, PublicKeyOf, testing::ValuesIn(kKinds), [](c
     return name;
 });
 
-class SecurityKey : public testing::TestWithParam<KeyType> {};
+struct TokenKind {
+    KeyType type;
+};
+void PrintTo(const TokenKind& kind, std::ostream* out) {
+    *out << type_name(kind.type);
+}
+
+class SecurityKey : public testing::TestWithParam<TokenKind> {};
 
 TEST_P(SecurityKey, HasTheFingerprintThatSshKeygenPrints) {
     const Workshop shop;
-    const PublicKey key = SoftwareAuthenticator(GetParam()).public_key();
+    const PublicKey key = SoftwareAuthenticator(GetParam().type).public_key();
     EXPECT_TRUE(key.is_hardware_backed());
     EXPECT_TRUE(key.check_strength());
     shop.write("sk.pub", key.line() + " token\n");
@@ -104,7 +115,7 @@ TEST_P(SecurityKey, HasTheFingerprintThatSshKeygenPrints) {
 }
 
 TEST_P(SecurityKey, VerifiesATouchAndRefusesNone) {
-    const SoftwareAuthenticator token(GetParam());
+    const SoftwareAuthenticator token(GetParam().type);
     const PublicKey key = token.public_key();
     EXPECT_TRUE(key.verify(token.sign(as_bytes("data")), as_bytes("data")));
     EXPECT_TRUE(key.verify(token.sign(as_bytes("data"), 0x05), as_bytes("data"))); // PIN as well
@@ -115,11 +126,11 @@ TEST_P(SecurityKey, VerifiesATouchAndRefusesNone) {
 }
 
 TEST_P(SecurityKey, RefusesWhatWasNotSignedOverExactlyThis) {
-    const SoftwareAuthenticator token(GetParam());
+    const SoftwareAuthenticator token(GetParam().type);
     const PublicKey key = token.public_key();
     const Bytes good = token.sign(as_bytes("data"));
     EXPECT_FALSE(key.verify(good, as_bytes("date")));
-    EXPECT_FALSE(SoftwareAuthenticator(GetParam()).public_key().verify(good, as_bytes("data")));
+    EXPECT_FALSE(SoftwareAuthenticator(GetParam().type).public_key().verify(good, as_bytes("data")));
     for (std::size_t i = 0; i < good.size(); ++i) {
         Bytes flipped = good; // flags and counter are under the signature too
         flipped[i] ^= 0x02;
@@ -129,9 +140,10 @@ TEST_P(SecurityKey, RefusesWhatWasNotSignedOverExactlyThis) {
         EXPECT_FALSE(key.verify(ByteView(good).first(size), as_bytes("data"))) << size;
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryType, SecurityKey, testing::Values(KeyType::kSkEd25519, KeyType::kSkEcdsa256),
+INSTANTIATE_TEST_SUITE_P(EveryType, SecurityKey,
+                         testing::Values(TokenKind{KeyType::kSkEd25519}, TokenKind{KeyType::kSkEcdsa256}),
                          [](const auto& kind) {
-                             return kind.param == KeyType::kSkEd25519 ? "ed25519" : "ecdsa";
+                             return kind.param.type == KeyType::kSkEd25519 ? "ed25519" : "ecdsa";
                          });
 
 TEST(PublicKey, RefusesDsaWithWordsOfItsOwn) {

@@ -42,6 +42,10 @@ struct Case {
     std::string other;
 };
 
+void PrintTo(const Case& kind, std::ostream* out) {
+    *out << kind.kind;
+}
+
 class SelectorOf : public testing::TestWithParam<Case> {};
 
 TEST_P(SelectorOf, CoversWhatItNamesAndNothingElse) {
