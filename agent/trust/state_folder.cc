@@ -140,8 +140,12 @@ Status StateFolder::save_trust(const protocol::TrustSet& trust) const {
 }
 
 Result<revocation::RevocationSet> StateFolder::load_revocations() const {
-    LK_TRY(encoded, posix::read_file(folder_ / kRevocationsFile, revocation::kMaxEncodedSize));
-    return revocation::RevocationSet::decode(encoded);
+    const auto path = folder_ / kRevocationsFile;
+    LK_TRY(encoded, posix::read_file(path, revocation::kMaxEncodedSize));
+    auto set = revocation::RevocationSet::decode(encoded);
+    if (!set)
+        return fail(Code::kTampered, path.string() + ": " + set.error().message, std::string(kJoinAgain));
+    return set;
 }
 
 Status StateFolder::save_revocations(ByteView encoded_set) const {

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/revoke/revoker.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/fixture/folder.h"
+#include "agent/fixture/gate_house.h"
+
+namespace latchkey::agent {
+namespace {
+
+using fixture::kMonitor;
+using fixture::kNow;
+using ::testing::HasSubstr;
+
+protocol::RevocationEntry entry(std::uint64_t epoch, const std::string& kind, const std::string& text) {
+    return {{epoch}, kind, text, kNow + from_seconds(1), kNow + from_seconds(9999)};
+}
+
+protocol::Revoke message(std::uint64_t epoch, std::vector<protocol::RevocationEntry> entries) {
+    protocol::Revoke revoke;
+    revoke.epoch = {epoch};
+    revoke.entries = std::move(entries);
+    return revoke;
+}
+
+class RevokerTest : public ::testing::Test, protected fixture::GateHouse {
+protected:
+    void SetUp() override {
+        ASSERT_TRUE(folder_.make());
+        fetches.take(issuer.make());
+    }
+    void open_session() {
+        ask(question());
+        ASSERT_EQ(session(auth_info()).verdict, protocol::Verdict::kAllow);
+    }
+    static protocol::Welcome welcome(std::uint64_t epoch, bool is_full = false) {
+        protocol::Welcome welcome;
+        welcome.epoch = {epoch};
+        welcome.full = is_full;
+        return welcome;
+    }
+    // The receipts so far, each signed by this VM's key.
+    std::vector<protocol::Receipt> receipts() const {
+        auto all = hub.all<protocol::Receipt>();
+        for (const auto& receipt : all)
+            EXPECT_TRUE(
+                identity_.public_key().verify(receipt.signature, protocol::receipt_signed_bytes(receipt)));
+        return all;
+    }
+    std::uint64_t epoch_on_disk() const {
+        const auto set = folder_.load_revocations();
+        return set ? set->epoch().value : 0;
+    }
+
+    fixture::Folder parent_;
+    StateFolder folder_{parent_ / "state"};
+    keys::PrivateKey identity_ = fixture::new_key();
+    DiskQueue disk_{loop};
+    Revoker revoker_{{state, disk_, hub, sessions, folder_, identity_}};
+};
+
+TEST_F(RevokerTest, DeniesAtOnceRecordsThenEndsTheSessionAndSignsTheReceipt) {
+    open_session();
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
+    EXPECT_EQ(state.grants.size(), 0U);
+    EXPECT_EQ(account().verdict, protocol::Verdict::kDeny);
+    EXPECT_TRUE(ender.ended.empty());
+    loop.run_one_job();
+    EXPECT_EQ(epoch_on_disk(), 1U) << "on disk before anything is done about it";
+    EXPECT_TRUE(ender.ended.empty());
+    EXPECT_TRUE(receipts().empty());
+    loop.run_jobs();
+    ASSERT_EQ(ender.ended.size(), 1U);
+    ASSERT_EQ(receipts().size(), 1U);
+    const protocol::Receipt receipt = receipts()[0];
+    EXPECT_EQ(receipt.epoch.value, 1U);
+    EXPECT_EQ(receipt.vm_id.value, 42U);
+    EXPECT_EQ(receipt.sessions_found, 1U);
+    EXPECT_EQ(receipt.sessions_ended, 1U);
+    EXPECT_EQ(receipt.grants_purged, 1U);
+    EXPECT_TRUE(receipt.trouble.empty());
+    EXPECT_TRUE(sessions.all().empty());
+}
+
+TEST_F(RevokerTest, LetsTheSessionsOfOthersLive) {
+    open_session();
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
+    loop.run_jobs();
+    EXPECT_TRUE(ender.ended.empty());
+    EXPECT_EQ(sessions.all().size(), 1U);
+    ASSERT_EQ(receipts().size(), 1U);
+    EXPECT_EQ(receipts()[0].sessions_found, 0U);
+    EXPECT_EQ(receipts()[0].grants_purged, 0U);
+}
+
+TEST_F(RevokerTest, SaysInTheReceiptThatASessionWouldNotEnd) {
+    open_session();
+    ender.result = EndResult::kStillThere;
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "cert", "7")})));
+    loop.run_jobs();
+    ASSERT_EQ(receipts().size(), 1U);
+    EXPECT_EQ(receipts()[0].sessions_found, 1U);
+    EXPECT_EQ(receipts()[0].sessions_ended, 0U);
+    EXPECT_THAT(receipts()[0].trouble, HasSubstr("could not be ended"));
+    EXPECT_EQ(sessions.all().size(), 1U);
+}
+
+TEST_F(RevokerTest, CutsEvenWhereTheDiskIsFullButSaysSoAndClaimsNoEpoch) {
+    open_session();
+    std::filesystem::remove_all(parent_ / "state"); // nothing can be written there
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
+    loop.run_jobs();
+    EXPECT_EQ(ender.ended.size(), 1U);
+    ASSERT_EQ(receipts().size(), 1U);
+    EXPECT_FALSE(receipts()[0].trouble.empty());
+    EXPECT_EQ(receipts()[0].sessions_ended, 1U);
+    EXPECT_EQ(state.revocations.epoch().value, 1U);
+    EXPECT_EQ(revoker_.epoch_on_disk().value, 0U);
+    EXPECT_FALSE(state.troubles.of(TroubleKind::kDisk).empty());
+
+    ASSERT_TRUE(folder_.make()); // room again
+    revoker_.tidy();
+    loop.run_jobs();
+    EXPECT_EQ(revoker_.epoch_on_disk().value, 1U);
+    EXPECT_EQ(epoch_on_disk(), 1U);
+    EXPECT_TRUE(state.troubles.of(TroubleKind::kDisk).empty());
+}
+
+TEST_F(RevokerTest, WritesOnceForAllThatComeWhileItWrites) {
+    for (std::uint64_t epoch = 1; epoch <= 10; ++epoch)
+        ASSERT_TRUE(revoker_.take(message(epoch, {entry(epoch, "cert", std::to_string(100 + epoch))})));
+    EXPECT_EQ(loop.jobs(), 1U);
+    loop.run_one_job();
+    EXPECT_EQ(receipts().size(), 1U);
+    EXPECT_EQ(loop.jobs(), 1U);
+    loop.run_one_job();
+    EXPECT_EQ(receipts().size(), 10U);
+    EXPECT_EQ(epoch_on_disk(), 10U);
+}
+
+TEST_F(RevokerTest, TakesADuplicateForWhatItIsAndConfirmsIt) {
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
+    loop.run_jobs();
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
+    loop.run_jobs();
+    EXPECT_EQ(state.revocations.size(), 1U);
+    EXPECT_EQ(receipts().size(), 2U);
+}
+
+TEST_F(RevokerTest, DropsAConnectionThatLeavesAGap) {
+    const Status gap = revoker_.take(message(2, {entry(2, "user", "bob")}));
+    ASSERT_FALSE(gap);
+    EXPECT_EQ(gap.error().code, Code::kConflict);
+    EXPECT_FALSE(revoker_.take(message(3, {})));
+    EXPECT_EQ(state.revocations.epoch().value, 0U);
+}
+
+TEST_F(RevokerTest, DeniesEverythingWhereItDoesNotUnderstandARevocation) {
+    EXPECT_FALSE(revoker_.take(message(1, {entry(1, "moon-phase", "full")})));
+    EXPECT_TRUE(state.troubles.denies());
+    ask(question());
+    EXPECT_TRUE(is_denied());
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
+    EXPECT_FALSE(state.troubles.denies());
+}
+
+TEST_F(RevokerTest, RefusesABrokerThatIsOlderThanItsDisk) {
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
+    const Status rollback = revoker_.begin(welcome(0));
+    ASSERT_FALSE(rollback);
+    EXPECT_EQ(rollback.error().code, Code::kConflict);
+    EXPECT_THAT(state.troubles.line(), HasSubstr("rollback"));
+    EXPECT_TRUE(revoker_.begin(welcome(1)));
+    EXPECT_TRUE(state.troubles.of(TroubleKind::kRollback).empty());
+}
+
+TEST_F(RevokerTest, HasCaughtUpOnlyWithTheLastOfWhatItMissed) {
+    ASSERT_TRUE(revoker_.begin(welcome(2)));
+    EXPECT_FALSE(revoker_.has_caught_up());
+    protocol::Revoke first = message(1, {entry(1, "user", "alice")});
+    first.last = false;
+    ASSERT_TRUE(revoker_.take(first));
+    EXPECT_FALSE(revoker_.has_caught_up());
+    ASSERT_TRUE(revoker_.take(message(2, {entry(2, "user", "carol")})));
+    EXPECT_TRUE(revoker_.has_caught_up());
+    ASSERT_TRUE(revoker_.begin(welcome(2)));
+    EXPECT_TRUE(revoker_.has_caught_up()) << "nothing was missed";
+}
+
+TEST_F(RevokerTest, ReplacesItsSetByAFullOneOnceThatIsWhole) {
+    open_session();
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
+    loop.run_jobs();
+    ASSERT_TRUE(revoker_.begin(welcome(9, true)));
+    protocol::Revoke first = message(5, {entry(5, "user", "bob")});
+    first.last = false;
+    ASSERT_TRUE(revoker_.take(first));
+    EXPECT_EQ(state.revocations.epoch().value, 1U) << "half a set counts for nothing";
+    EXPECT_TRUE(ender.ended.empty());
+    ASSERT_TRUE(revoker_.take(message(9, {entry(8, "cert", "99")})));
+    loop.run_jobs();
+    EXPECT_TRUE(revoker_.has_caught_up());
+    EXPECT_EQ(state.revocations.epoch().value, 9U);
+    EXPECT_EQ(state.revocations.size(), 2U);
+    EXPECT_EQ(ender.ended.size(), 1U);
+    EXPECT_EQ(receipts().size(), 2U);
+    EXPECT_EQ(receipts().back().epoch.value, 9U);
+    EXPECT_EQ(epoch_on_disk(), 9U);
+}
+
+TEST_F(RevokerTest, RefusesAFullSetThatGoesBack) {
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
+    ASSERT_TRUE(revoker_.begin(welcome(1, true)));
+    EXPECT_FALSE(revoker_.take(message(0, {})));
+    EXPECT_EQ(state.revocations.size(), 1U);
+    EXPECT_FALSE(revoker_.has_caught_up());
+}
+
+TEST_F(RevokerTest, ForgetsWhatHasEndedADayAfterwards) {
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
+    loop.run_jobs();
+    loop.advance(from_seconds(10'000));
+    revoker_.tidy();
+    EXPECT_EQ(state.revocations.size(), 1U);
+    loop.advance(from_seconds(24 * 3600));
+    revoker_.tidy();
+    EXPECT_EQ(state.revocations.size(), 0U);
+    EXPECT_EQ(state.revocations.epoch().value, 1U);
+}
+
+} // namespace
+} // namespace latchkey::agent
