@@ -53,25 +53,24 @@ Result<Bytes> from_hex(std::string_view text) {
 }
 
 std::string to_base64(ByteView bytes, Padding padding) {
-    std::string out;
-    out.reserve((bytes.size() + 2) / 3 * 4);
-    std::size_t i = 0;
-    for (; i + 3 <= bytes.size(); i += 3) {
-        const std::uint32_t group =
-            static_cast<std::uint32_t>(bytes[i] << 16 | bytes[i + 1] << 8 | bytes[i + 2]);
-        out += kAlphabet[group >> 18];
-        out += kAlphabet[group >> 12 & 63];
-        out += kAlphabet[group >> 6 & 63];
-        out += kAlphabet[group & 63];
+    const std::size_t rest = bytes.size() % 3;
+    const std::size_t tail = rest == 0 ? 0 : padding == Padding::kWith ? 4 : rest + 1;
+    std::string out(bytes.size() / 3 * 4 + tail, '='); // sized once: each certificate line goes through here
+    char* to = out.data();
+    const std::uint8_t* from = bytes.data();
+    for (const std::uint8_t* const end = from + (bytes.size() - rest); from != end; from += 3) {
+        const std::uint32_t group = static_cast<std::uint32_t>(from[0] << 16 | from[1] << 8 | from[2]);
+        *to++ = kAlphabet[group >> 18];
+        *to++ = kAlphabet[group >> 12 & 63];
+        *to++ = kAlphabet[group >> 6 & 63];
+        *to++ = kAlphabet[group & 63];
     }
-    const std::size_t rest = bytes.size() - i;
     if (rest > 0) {
-        const std::uint32_t group = static_cast<std::uint32_t>(bytes[i] << 16) |
-                                    (rest == 2 ? static_cast<std::uint32_t>(bytes[i + 1] << 8) : 0U);
-        out += kAlphabet[group >> 18];
-        out += kAlphabet[group >> 12 & 63];
-        if (rest == 2) out += kAlphabet[group >> 6 & 63];
-        if (padding == Padding::kWith) out.append(3 - rest, '=');
+        const std::uint32_t group = static_cast<std::uint32_t>(from[0] << 16) |
+                                    (rest == 2 ? static_cast<std::uint32_t>(from[1] << 8) : 0U);
+        *to++ = kAlphabet[group >> 18];
+        *to++ = kAlphabet[group >> 12 & 63];
+        if (rest == 2) *to = kAlphabet[group >> 6 & 63];
     }
     return out;
 }
