@@ -175,10 +175,10 @@ def arguments(network, address, port, user, key, command=(), cert=None, tty=Fals
     """argv of a stock ssh that reads no configuration and knows exactly one key (and, with cert, one certificate).
 
     A certificate beside the key file (id-cert.pub) is used by ssh too: keep it elsewhere to test the plain key."""
-    settings = ["IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=no", "ConnectTimeout=15",
+    settings = [*options,  # first: ssh takes the first value that it reads
+                "IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=no", "ConnectTimeout=15",
                 "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null", "ControlMaster=no",
-                "PreferredAuthentications=publickey,keyboard-interactive", "NumberOfPasswordPrompts=1",
-                *options]
+                "PreferredAuthentications=publickey,keyboard-interactive", "NumberOfPasswordPrompts=1"]
     if cert:
         settings.append(f"CertificateFile={cert}")
     return [*network.prefix, "ssh", "-F", "/dev/null", "-tt" if tty else "-T", "-p", str(port),
