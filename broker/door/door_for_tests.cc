@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "broker/ledger/policy_rows.h"
+
 namespace latchkey::door {
 
 DoorTest::DoorTest() {
@@ -38,6 +40,23 @@ Person DoorTest::add_person(const std::string& name, ledger::Role role,
     person.key = make_key(folder_, name, key_options);
     person.member = add_member(name, ledger::take(keys::PublicKey::from_line(public_line(person.key))), role);
     return person;
+}
+
+void DoorTest::grant_everything(const std::vector<Person>& people) {
+    ledger::take(write([&](ledger::Transaction& t) -> Status {
+        LK_TRY(group, ledger::add_group(t, ledger::take(GroupName::parse("dev")), "test"));
+        for (const Person& person : people) {
+            LK_CHECK(ledger::join_group(t, group.id, person.member.user.id, "test"));
+        }
+        ledger::Rule rule;
+        rule.group = group.id;
+        rule.group_name = group.name;
+        rule.vm_selector = "*";
+        rule.logins = {ledger::take(Login::parse("deploy"))};
+        LK_TRY(added, ledger::add_rule(t, rule, "test"));
+        (void)added;
+        return {};
+    }));
 }
 
 StockSsh::Options DoorTest::as(const Person& person, const std::string& command) const {

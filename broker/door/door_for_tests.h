@@ -25,6 +25,8 @@ protected:
     void open(const Door::Settings& settings);
     Person add_person(const std::string& name, ledger::Role role = ledger::Role::kUser,
                       const std::vector<std::string>& key_options = {"-t", "ed25519"});
+    // All of them may log in as deploy everywhere.
+    void grant_everything(const std::vector<Person>& people);
     StockSsh::Options as(const Person& person, const std::string& command) const;
     Ended ssh(const StockSsh::Options& options) const;
 

@@ -31,6 +31,7 @@ n=$(($(cat next) + 1)); echo "$n" > next
 line=$(sed -n "${n}p" answers)
 case "$line" in
   "") exit 1 ;;
+  "@late") sleep 1; echo late ;; # ssh hears of the end only when it has its answer
   "@shown "*)
     secret=$(grep -o 'secret=[A-Z2-7]*' err | head -n 1 | cut -d= -f2)
     echo "$secret" | oathtool --totp --base32 --now="@${line#@shown }" - ;;
@@ -97,12 +98,14 @@ StockSsh::StockSsh(const std::filesystem::path& folder, const Options& options) 
         "/usr/bin/ssh", "-F", "none", "-p", std::to_string(options.port), "-i", options.key.string(),
     };
     for (const char* option :
-         {"IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=no",
-          "UserKnownHostsFile=/dev/null", "NumberOfPasswordPrompts=5", "ConnectTimeout=15"}) {
+         {"IdentitiesOnly=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null",
+          "NumberOfPasswordPrompts=5", "ConnectTimeout=15"}) {
         words.insert(words.end(), {"-o", option});
     }
+    words.insert(words.end(), options.extra.begin(),
+                 options.extra.end()); // of two values ssh takes the first
+    words.insert(words.end(), {"-o", "IdentityAgent=none"});
     if (options.has_terminal) words.emplace_back("-tt");
-    words.insert(words.end(), options.extra.begin(), options.extra.end());
     words.push_back(options.user + "@127.0.0.1");
     if (!options.command.empty()) words.push_back(options.command);
     pid_ = spawn(words,

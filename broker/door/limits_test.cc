@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// What bounds a stranger: caps, login grace, bytes that are no SSH; and what the door leaves alone.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <gmock/gmock.h>
+
+#include <cstring>
+
+#include "broker/door/door_for_tests.h"
+
+namespace latchkey::door {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr int kDeadlineMillis = 10'000;
+
+class DoorLimits : public DoorTest {
+protected:
+    UniqueFd dial() const {
+        UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(door_->port());
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fd.reset();
+        return fd;
+    }
+    // What comes until the wanted text or the end; "" where nothing does in time.
+    static std::string hear(int fd, std::string_view until) {
+        std::string heard;
+        while (heard.find(until) == std::string::npos) {
+            pollfd entry{fd, POLLIN, 0};
+            char part[4096];
+            if (::poll(&entry, 1, kDeadlineMillis) != 1) return "";
+            const ssize_t got = ::recv(fd, part, sizeof part, 0);
+            if (got <= 0) break;
+            heard.append(part, static_cast<std::size_t>(got));
+        }
+        return heard;
+    }
+    static bool hears_end(int fd) {
+        for (;;) {
+            pollfd entry{fd, POLLIN, 0};
+            char part[4096];
+            if (::poll(&entry, 1, kDeadlineMillis) != 1) return false;
+            if (::recv(fd, part, sizeof part, 0) <= 0) return true;
+        }
+    }
+};
+
+TEST_F(DoorLimits, SaysNothingOfItselfInTheBanner) {
+    const UniqueFd fd = dial();
+    EXPECT_EQ(hear(fd.get(), "\n"), "SSH-2.0-SSH\r\n");
+}
+
+TEST_F(DoorLimits, EndsALoginThatTakesTooLong) {
+    Door::Settings short_grace = settings();
+    short_grace.login_grace = from_millis(100);
+    open(short_grace);
+    const UniqueFd silent = dial();
+    EXPECT_TRUE(hears_end(silent.get()));
+}
+
+TEST_F(DoorLimits, TellsAPersonThatTheLoginTookTooLong) {
+    const Person bob = add_person("bob");
+    Door::Settings short_grace = settings();
+    short_grace.login_grace = from_millis(300);
+    open(short_grace);
+    StockSsh::Options options = as(bob, "whoami");
+    options.answers = {"@late"}; // when the grace is over
+    const Ended done = ssh(options);
+    EXPECT_EQ(done.status, 255);
+    EXPECT_THAT(done.err, HasSubstr("login took too long"));
+}
+
+TEST_F(DoorLimits, TurnsAwayMoreThanItsCapFromOneAddress) {
+    Door::Settings capped = settings();
+    capped.admission.unauthenticated_per_address = 2;
+    open(capped);
+    const UniqueFd first = dial();
+    const UniqueFd second = dial();
+    ASSERT_THAT(hear(first.get(), "\n"), StartsWith("SSH-2.0"));
+    ASSERT_THAT(hear(second.get(), "\n"), StartsWith("SSH-2.0"));
+    UniqueFd third = dial();
+    EXPECT_EQ(hear(third.get(), "\n"), "Too many connections; try again later.\r\n");
+}
+
+TEST_F(DoorLimits, GivesThePlaceBackWhereAConnectionEnds) {
+    Door::Settings capped = settings();
+    capped.admission.unauthenticated_per_address = 1;
+    open(capped);
+    {
+        const UniqueFd first = dial();
+        ASSERT_THAT(hear(first.get(), "\n"), StartsWith("SSH-2.0"));
+    }
+    std::string heard; // its thread sees the end in its own time
+    for (int i = 0; i < 1000 && heard.rfind("SSH-2.0", 0) != 0; ++i) {
+        const UniqueFd next = dial();
+        heard = hear(next.get(), "\n");
+    }
+    EXPECT_THAT(heard, StartsWith("SSH-2.0"));
+}
+
+TEST_F(DoorLimits, CountsALoginNoMoreOnceItIsDone) {
+    Door::Settings capped = settings();
+    capped.admission.unauthenticated_per_address = 1;
+    open(capped);
+    const Person bob = add_person("bob");
+    open_unlock(bob.member);
+    const std::string socket = (folder_ / "master").string();
+    StockSsh::Options master = as(bob, "whoami");
+    master.extra = {"-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-o", "ControlPath=" + socket};
+    ASSERT_EQ(ssh(master).status, 0);
+    EXPECT_EQ(ssh(as(bob, "whoami")).status, 0);
+    EXPECT_EQ(run_program({"/usr/bin/ssh", "-F", "none", "-o", "ControlPath=" + socket, "-O", "exit",
+                           "bob@127.0.0.1"}),
+              0);
+}
+
+TEST_F(DoorLimits, SurvivesBytesThatAreNoSsh) {
+    for (const std::string& garbage :
+         {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100'000, 'A'), std::string(4096, '\0'),
+          std::string("SSH-2.0-x\r\n") + std::string(50'000, '\xff'), std::string("SSH-1.5-old\r\n"),
+          std::string("SSH-2.0-x\r\n\x00\x00\x00\x0c\x0a\x14", 17)}) {
+        const UniqueFd fd = dial();
+        (void)!::send(fd.get(), garbage.data(), garbage.size(), MSG_NOSIGNAL);
+        ::shutdown(fd.get(), SHUT_WR);
+        EXPECT_TRUE(hears_end(fd.get()));
+    }
+    const Person bob = add_person("bob");
+    open_unlock(bob.member);
+    EXPECT_EQ(ssh(as(bob, "whoami")).status, 0);
+}
+
+TEST_F(DoorLimits, StopsWithGuestsInTheHouse) {
+    const UniqueFd fd = dial();
+    ASSERT_THAT(hear(fd.get(), "\n"), StartsWith("SSH-2.0"));
+    door_->stop();
+    EXPECT_TRUE(hears_end(fd.get()));
+}
+
+TEST(Admission, CountsAnIpv6NetworkAsOne) {
+    sockaddr_storage storage{};
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    inet_pton(AF_INET6, "2001:db8:1:2:3:4:5:6", &v6.sin6_addr);
+    std::memcpy(&storage, &v6, sizeof v6);
+    EXPECT_EQ(address_group(storage), "2001:db8:1:2::/64");
+    EXPECT_EQ(address_text(storage), "2001:db8:1:2:3:4:5:6");
+}
+
+TEST(Admission, RefusesOverAllOverAddressAndOverConnections) {
+    Admission admission({3, 2, 1});
+    auto first = admission.admit("a");
+    ASSERT_TRUE(first);
+    EXPECT_FALSE(admission.admit("a")); // the address
+    auto second = admission.admit("b");
+    ASSERT_TRUE(second);
+    EXPECT_FALSE(admission.admit("c")); // not logged in, in all
+    first->logged_in();
+    auto third = admission.admit("a");
+    ASSERT_TRUE(third);
+    second->logged_in();
+    EXPECT_FALSE(admission.admit("d")); // connections
+    second.reset();
+    EXPECT_TRUE(admission.admit("d"));
+}
+
+} // namespace
+} // namespace latchkey::door
