@@ -32,5 +32,87 @@ TEST_F(Certificates, AreRecordedWithSequenceAndSignedStatement) {
     EXPECT_EQ(take(read([&](Transaction& t) { return live_certificates(t, bob.user.id); })).size(), 2u);
 }
 
+TEST_F(Certificates, OfOthersAreNotFound) {
+    const Person bob = add_person("bob");
+    const Person eve = add_person("eve");
+    const CertificateRow of_bob = issue(bob);
+    EXPECT_FALSE(
+        take(read([&](Transaction& t) { return find_certificate(t, Serial{of_bob.serial.value ^ 1}); })));
+    EXPECT_FALSE(take(read([&](Transaction& t) { return newest_certificate(t, eve.unlock.id); })));
+    EXPECT_TRUE(take(read([&](Transaction& t) { return live_certificates(t, eve.user.id); })).empty());
+}
+
+TEST_F(Certificates, ThatEndedAreNoLongerLive) {
+    const Person bob = add_person("bob");
+    const CertificateRow row = issue(bob, from_seconds(600));
+    clock_.advance(from_seconds(600));
+    EXPECT_FALSE(take(read([&](Transaction& t) { return newest_certificate(t, bob.unlock.id); })));
+    EXPECT_TRUE(take(read([&](Transaction& t) { return live_certificates(t, bob.user.id); })).empty());
+    EXPECT_TRUE(take(read([&](Transaction& t) { return find_certificate(t, row.serial); })));
+}
+
+TEST_F(Certificates, AreRefusedWhereTheUnlockHasEnded) {
+    const Person bob = add_person("bob");
+    clock_.advance(from_seconds(12 * 3600));
+    EXPECT_EQ(code_of(try_issue(bob)), Code::kExpired);
+}
+
+TEST_F(Certificates, AreRefusedUnderAnothersUnlock) {
+    const Person bob = add_person("bob");
+    Person eve = add_person("eve");
+    eve.unlock = bob.unlock;
+    EXPECT_EQ(code_of(try_issue(eve)), Code::kNotFound);
+}
+
+TEST_F(Certificates, AreRefusedForAnotherKeyOrName) {
+    const Person bob = add_person("bob");
+    const Person eve = add_person("eve");
+    const auto record = [&](const cert::Certificate& certificate) {
+        return write([&](Transaction& t) {
+            return record_certificate(t, certificate, bob.user.id, bob.key.id, bob.unlock.id, ledger_key(),
+                                      "bob");
+        });
+    };
+    const Micros hour = from_seconds(3600);
+    EXPECT_TRUE(record(make_certificate(bob.user, bob.key, clock_.now(), hour, 11)));
+    EXPECT_EQ(code_of(record(make_certificate(bob.user, eve.key, clock_.now(), hour, 12))), Code::kInternal);
+    EXPECT_EQ(code_of(record(make_certificate(eve.user, bob.key, clock_.now(), hour, 13))), Code::kInternal);
+    EXPECT_EQ(code_of(record(make_certificate(bob.user, bob.key, clock_.now() - hour, hour, 14))),
+              Code::kExpired);
+    EXPECT_EQ(code_of(record(make_certificate(bob.user, bob.key, clock_.now(), hour, 1ull << 63))),
+              Code::kInternal);
+    EXPECT_EQ(code_of(record(make_certificate(bob.user, bob.key, clock_.now(), hour, 11))), Code::kExists);
+}
+
+TEST_F(Certificates, RefusedOnesTakeNoSequence) {
+    const Person bob = add_person("bob");
+    const Person eve = add_person("eve");
+    take(write([](Transaction& t) { return lock_user(t, user_name("eve"), "", "root"); }));
+    EXPECT_EQ(issue(bob).sequence.value, 1u);
+    EXPECT_FALSE(try_issue(eve));
+    EXPECT_EQ(issue(bob).sequence.value, 2u);
+}
+
+TEST_F(Certificates, LeaveAnAuditRow) {
+    const Person bob = add_person("bob");
+    const CertificateRow row = issue(bob);
+    const auto audit = take(read(
+        [&](Transaction& t) { return list_audit(t, {.since = {}, .user = bob.user.name, .limit = 1}); }));
+    ASSERT_EQ(audit.size(), 1u);
+    EXPECT_EQ(audit[0].event.action, "certificate.issue");
+    EXPECT_NE(audit[0].event.detail.find("\"serial\":\"" + std::to_string(row.serial.value) + "\""),
+              std::string::npos);
+}
+
+TEST_F(Certificates, BearTheEpochAtTheirIssue) {
+    const Person bob = add_person("bob");
+    const Person eve = add_person("eve");
+    EXPECT_EQ(issue(bob).epoch.value, 0u);
+    take(write([](Transaction& t) {
+        return revoke(t, {revocation::SelectorKind::kUser, "eve"}, "", "root");
+    }));
+    EXPECT_EQ(issue(bob).epoch.value, 1u);
+}
+
 } // namespace
 } // namespace latchkey::ledger

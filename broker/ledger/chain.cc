@@ -51,7 +51,7 @@ Result<ChainHead> last_row(Transaction& t) {
 ChainHash chain_hash(const ChainHash& before, std::uint64_t sequence, Micros at, const AuditEvent& event) {
     wire::Writer writer;
     writer.reserve(before.size() + event.detail.size() + event.object.size() + 160);
-    writer.raw(before);
+    writer.string(ByteView(before));
     writer.u64(sequence);
     writer.u64(static_cast<std::uint64_t>(at.value));
     writer.string(event.actor);

@@ -115,6 +115,7 @@ Status remove_key(Transaction& t, const Fingerprint& fingerprint, const std::str
     const std::string owner = Columns(*row).text();
     LK_CHECK(remove_keys_with(t, fingerprint));
     t.scratch.has_policy_changed = true;
+    t.scratch.has_taken_access = true;
     return append_audit(t,
                         {actor, "key.remove", owner, "done", Detail().text("key", fingerprint.str()).json()});
 }

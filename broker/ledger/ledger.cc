@@ -101,6 +101,10 @@ void Ledger::on_epoch(std::function<void(Epoch)> listener) {
     state_->writer->on_epoch(std::move(listener));
 }
 
+void Ledger::on_access_taken(std::function<void()> listener) {
+    state_->writer->on_access_taken(std::move(listener));
+}
+
 void Ledger::on_policy_change(std::function<void()> listener) {
     state_->writer->on_policy_change(std::move(listener));
 }

@@ -38,7 +38,8 @@ struct Scratch {
     bool is_writing = false;
     std::optional<ChainHead> head; // read at a commit's first audit row, written back before it ends
     bool has_policy_changed = false;
-    std::optional<Epoch> epoch; // the new one, where it moved
+    bool has_taken_access = false; // a grant that a VM holds may say too much now
+    std::optional<Epoch> epoch;    // the new one, where it moved
 };
 
 // One connection inside a transaction. Lives for one job, on one thread; the ledger makes it.
@@ -102,6 +103,9 @@ public:
     void on_epoch(std::function<void(Epoch)> listener);
     // Called on the writer thread after a commit that changed users, keys, unlocks, groups, rules or VMs.
     void on_policy_change(std::function<void()> listener);
+    // Called on the writer thread after a commit that ended unlocks, a membership, a rule, a key or an
+    // account.
+    void on_access_taken(std::function<void()> listener);
 
 private:
     struct State;

@@ -106,6 +106,7 @@ Status leave_group(Transaction& t, RowId group, RowId user, const std::string& a
     LK_TRY(done, query(t, "DELETE FROM members WHERE group_id = $1 AND user_id = $2", group, user));
     if (!names || done.changed == 0)
         return fail(Code::kNotFound, "no such member of the group", "see: group ls");
+    t.scratch.has_taken_access = true;
     Columns columns(*names);
     const std::string user_name = columns.text();
     return audit_member(t, actor, "group.leave", user_name, columns.text());

@@ -169,6 +169,7 @@ Status remove_rule(Transaction& t, RowId rule, const std::string& actor) {
     LK_TRY(done, query(t, "DELETE FROM rules WHERE id = $1", rule));
     if (done.changed == 0) return fail(Code::kNotFound, "no such grant", "see: grant ls");
     t.scratch.has_policy_changed = true;
+    t.scratch.has_taken_access = true;
     return append_audit(t, {actor, "grant.remove", "grant:" + std::to_string(rule.value), "done", "{}"});
 }
 

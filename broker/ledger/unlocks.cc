@@ -145,6 +145,7 @@ Status end_unlocks(Transaction& t, RowId user, const std::string& actor) {
     LK_TRY(owner, find_user(t, user));
     if (!owner) return fail(Code::kNotFound, "no such user");
     LK_TRY(ended, end_all(t, kSelectOpen, user, t.now));
+    t.scratch.has_taken_access = true;
     return append_audit(t, {actor, "unlock.end", owner->name.str(), "done",
                             Detail().number("ended", static_cast<std::int64_t>(ended)).json()});
 }

@@ -116,6 +116,7 @@ Status lock_user(Transaction& t, const UserName& name, const std::string& reason
     stored.value.lock_reason = clean_text(reason);
     LK_CHECK(update_user(t, stored));
     LK_CHECK(end_unlocks_of_user(t, stored.value.id));
+    t.scratch.has_taken_access = true;
     return audit_user(t, actor, "user.lock", name, Detail().text("reason", reason));
 }
 
@@ -143,6 +144,7 @@ Status remove_user(Transaction& t, const UserName& name, const std::string& acto
         removed.value.id = id;
         removed.value.name = name;
     }
+    t.scratch.has_taken_access = true;
     removed.value.state = UserState::kRemoved;
     removed.value.role = Role::kUser;
     removed.value.lock_reason = "removed";

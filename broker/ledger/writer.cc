@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
-#include <chrono>
+#include <algorithm>
 #include <exception>
 
 #include "broker/ledger/audit.h"
@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kMostJobsInCommit = 256;
 constexpr int kMostAttempts = 8;
+constexpr auto kMostLinger = std::chrono::microseconds(500);
 constexpr auto kRetryFor = std::chrono::seconds(10);
 
 thread_local bool in_job = false;
@@ -100,11 +101,17 @@ void Writer::on_policy_change(std::function<void()> listener) {
     policy_listeners_.push_back(std::move(listener));
 }
 
+void Writer::on_access_taken(std::function<void()> listener) {
+    const std::lock_guard lock(mutex_);
+    access_listeners_.push_back(std::move(listener));
+}
+
 void Writer::loop() {
     pthread_setname_np(pthread_self(), "lk-ledger");
     std::unique_lock lock(mutex_);
     for (;;) {
         work_.wait(lock, [&] { return is_stopping_ || !waiting_.empty() || parts_.tampered.has_untold(); });
+        linger(lock);
         std::vector<Waiting*> batch;
         while (!waiting_.empty() && batch.size() < kMostJobsInCommit) {
             batch.push_back(waiting_.front());
@@ -114,7 +121,10 @@ void Writer::loop() {
             for (Waiting* one : batch) one->outcome = fail(Code::kUnavailable, "the broker is stopping");
         } else {
             lock.unlock();
+            const auto since = std::chrono::steady_clock::now();
             serve(batch);
+            last_size_ = batch.size();
+            last_took_ = std::chrono::steady_clock::now() - since;
             lock.lock();
         }
         for (Waiting* one : batch) {
@@ -123,6 +133,15 @@ void Writer::loop() {
         }
         if (is_stopping_ && waiting_.empty()) return;
     }
+}
+
+// Those whom the last commit woke are about to come again: a short wait for them fills this commit, where
+// otherwise one of them alone would have it and all others the next.
+void Writer::linger(std::unique_lock<std::mutex>& lock) {
+    if (last_size_ < 2) return;
+    const auto enough = std::min(last_size_, kMostJobsInCommit);
+    work_.wait_for(lock, std::min<std::chrono::nanoseconds>(last_took_ / 4, kMostLinger),
+                   [&] { return is_stopping_ || waiting_.size() >= enough; });
 }
 
 void Writer::serve(const std::vector<Waiting*>& batch) {
@@ -207,13 +226,16 @@ Status Writer::tell_tampered(const std::vector<TamperLog::Row>& untold, Scratch&
 void Writer::notify(const Scratch& scratch) {
     std::vector<std::function<void(Epoch)>> epoch_listeners;
     std::vector<std::function<void()>> policy_listeners;
+    std::vector<std::function<void()>> access_listeners;
     {
         const std::lock_guard lock(mutex_);
         if (scratch.epoch) epoch_listeners = epoch_listeners_;
         if (scratch.has_policy_changed) policy_listeners = policy_listeners_;
+        if (scratch.has_taken_access) access_listeners = access_listeners_;
     }
     for (const auto& listener : epoch_listeners) listener(*scratch.epoch);
     for (const auto& listener : policy_listeners) listener();
+    for (const auto& listener : access_listeners) listener();
 }
 
 } // namespace latchkey::ledger

@@ -5,6 +5,7 @@
 // that fails fails every job in it, and nothing of it is kept. run() blocks its caller until the commit is
 // durable. Borrows all its parts.
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -36,6 +37,7 @@ public:
     void wake(); // there is a tampered row to be told
     void on_epoch(std::function<void(Epoch)> listener);
     void on_policy_change(std::function<void()> listener);
+    void on_access_taken(std::function<void()> listener);
 
 private:
     struct Waiting {
@@ -46,6 +48,7 @@ private:
     };
 
     void loop();
+    void linger(std::unique_lock<std::mutex>& lock);
     void serve(const std::vector<Waiting*>& batch);
     // One transaction. Its failure is that of the whole; nothing of it was kept then.
     Status try_commit(const std::vector<Waiting*>& batch, const std::vector<TamperLog::Row>& untold,
@@ -57,12 +60,15 @@ private:
 
     const Parts parts_;
     std::unique_ptr<plugin_host::Connection> connection_; // the thread's own; empty after it was lost
+    std::size_t last_size_ = 0; // of the last commit, and how long it took: the thread's own
+    std::chrono::nanoseconds last_took_{};
     std::mutex mutex_;
     std::condition_variable work_;
     std::deque<Waiting*> waiting_;
     bool is_stopping_ = false;
     std::vector<std::function<void(Epoch)>> epoch_listeners_;
     std::vector<std::function<void()>> policy_listeners_;
+    std::vector<std::function<void()>> access_listeners_;
     std::thread thread_; // last: starts when all else stands
 };
 
