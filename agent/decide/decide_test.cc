@@ -169,17 +169,17 @@ TEST_F(Grants, InTheCacheServeTheOfferTheyWereFetchedFor) {
     GrantCache cache;
     const auto grant = *verify(issuer_.make());
     cache.put(grant, GrantCache::Serves::kCertificateOnly);
-    EXPECT_NE(cache.find(exact(grant)), nullptr);
-    EXPECT_EQ(cache.find(plain()), nullptr) << "the plain key was never asked for";
+    EXPECT_NE(cache.find(exact(grant)).grant, nullptr);
+    EXPECT_EQ(cache.find(plain()).grant, nullptr) << "the plain key was never asked for";
     cache.put(grant, GrantCache::Serves::kPlainKeyToo);
-    EXPECT_NE(cache.find(plain()), nullptr);
-    EXPECT_NE(cache.find(exact(grant)), nullptr);
+    EXPECT_NE(cache.find(plain()).grant, nullptr);
+    EXPECT_NE(cache.find(exact(grant)).grant, nullptr);
     Offer another = exact(grant);
     another.certificate_digest.back() ^= 1;
-    EXPECT_EQ(cache.find(another), nullptr);
+    EXPECT_EQ(cache.find(another).grant, nullptr);
     EXPECT_EQ(cache.size(), 1U);
     cache.forget(issuer_.login, issuer_.key());
-    EXPECT_EQ(cache.find(plain()), nullptr);
+    EXPECT_EQ(cache.find(plain()).grant, nullptr);
     EXPECT_EQ(cache.size(), 0U);
 }
 
@@ -189,10 +189,10 @@ TEST_F(Grants, LeaveTheCacheWhenRevokedOrEnded) {
     cache.put(*verify(issuer_.make(8)), GrantCache::Serves::kPlainKeyToo);
     revoke("cert", "7");
     EXPECT_EQ(cache.drop_ended(judged()), 1U);
-    EXPECT_EQ(cache.find(plain())->serial().value, 8U);
+    EXPECT_EQ(cache.find(plain()).grant->serial().value, 8U);
     now_ = kNow + from_seconds(1800);
     EXPECT_EQ(cache.drop_ended(judged()), 1U);
-    EXPECT_EQ(cache.find(plain()), nullptr);
+    EXPECT_EQ(cache.find(plain()).grant, nullptr);
 }
 
 TEST_F(Grants, LeaveTheCacheWhenTheirSignersAreNoLongerTrusted) {
@@ -215,17 +215,32 @@ TEST_F(Grants, GiveWayToLaterEndingOnesWhereTheCacheIsFull) {
     grant.login = issuer_.login;
     cache.put(grant, GrantCache::Serves::kPlainKeyToo);
     EXPECT_EQ(cache.size(), kMaxGrants);
-    EXPECT_NE(cache.find(plain()), nullptr);
-    EXPECT_EQ(cache.find({*Login::parse("u0"), issuer_.key(), {}, {}}), nullptr);
+    EXPECT_NE(cache.find(plain()).grant, nullptr);
+    EXPECT_EQ(cache.find({*Login::parse("u0"), issuer_.key(), {}, {}}).grant, nullptr);
 }
 
-TEST_F(Grants, DenialsAreForgottenAfterASecondAndByAGrant) {
+TEST_F(Grants, AreStaleAfterARefreshUntilTheyAreFetchedAgain) {
     GrantCache cache;
-    cache.deny(plain(), "no unlock", from_seconds(10));
-    EXPECT_EQ(cache.denial(plain(), from_seconds(10)), "no unlock");
-    EXPECT_FALSE(cache.denial(plain(), from_seconds(11)));
-    cache.put(*verify(issuer_.make()), GrantCache::Serves::kPlainKeyToo);
-    EXPECT_FALSE(cache.denial(plain(), from_seconds(10)));
+    const auto grant = *verify(issuer_.make());
+    cache.put(grant, GrantCache::Serves::kPlainKeyToo);
+    EXPECT_FALSE(cache.find(plain()).is_stale);
+    cache.make_stale();
+    EXPECT_TRUE(cache.find(plain()).is_stale);
+    cache.put(grant, GrantCache::Serves::kPlainKeyToo);
+    EXPECT_FALSE(cache.find(plain()).is_stale);
+}
+
+TEST_F(Grants, ThatAnswerAnOfferAreForgottenWithIt) {
+    GrantCache cache;
+    const auto grant = *verify(issuer_.make());
+    cache.put(grant, GrantCache::Serves::kPlainKeyToo);
+    Offer forged = plain();
+    forged.serial = Serial{4711};
+    forged.certificate_digest = Bytes(32, 1);
+    cache.forget(forged);
+    EXPECT_NE(cache.find(plain()).grant, nullptr);
+    cache.forget(plain());
+    EXPECT_EQ(cache.find(plain()).grant, nullptr);
 }
 
 TEST_F(Grants, BecomeOneRestrictedLineARule) {

@@ -27,30 +27,40 @@ void GrantCache::make_room() {
 
 void GrantCache::put(VerifiedGrant grant, Serves serves) {
     make_room();
-    denials_.erase(Offer{grant.login, grant.key, {}, {}});
-    denials_.erase(Offer{grant.login, grant.key, grant.serial(), grant.digest});
     std::vector<Held>& list = held_[{grant.login, grant.key}];
     const auto same =
         std::ranges::find_if(list, [&](const Held& held) { return held.grant.digest == grant.digest; });
     if (same != list.end()) {
         if (same->serves == Serves::kPlainKeyToo) serves = Serves::kPlainKeyToo;
-        *same = {std::move(grant), serves};
+        *same = {std::move(grant), serves, false};
         return;
     }
-    list.push_back({std::move(grant), serves});
+    list.push_back({std::move(grant), serves, false});
     ++size_;
 }
 
-const VerifiedGrant* GrantCache::find(const Offer& offer) const {
+bool GrantCache::answers(const Held& held, const Offer& offer) {
+    return offer.is_certificate() ? held.grant.digest == offer.certificate_digest
+                                  : held.serves == Serves::kPlainKeyToo;
+}
+
+GrantCache::Found GrantCache::find(const Offer& offer) const {
     const auto place = held_.find({offer.login, offer.key});
-    if (place == held_.end()) return nullptr;
-    const VerifiedGrant* best = nullptr;
+    if (place == held_.end()) return {};
+    Found best;
     for (const Held& held : place->second) {
-        const bool fits = offer.is_certificate() ? held.grant.digest == offer.certificate_digest
-                                                 : held.serves == Serves::kPlainKeyToo;
-        if (fits && (best == nullptr || best->ends_at < held.grant.ends_at)) best = &held.grant;
+        if (!answers(held, offer)) continue;
+        const bool is_better = best.grant == nullptr || (best.is_stale && !held.is_stale) ||
+                               (best.is_stale == held.is_stale && best.grant->ends_at < held.grant.ends_at);
+        if (is_better) best = {&held.grant, held.is_stale};
     }
     return best;
+}
+
+void GrantCache::make_stale() {
+    for (auto& [place, list] : held_) {
+        for (Held& held : list) held.is_stale = true;
+    }
 }
 
 void GrantCache::forget(const Login& login, const Fingerprint& key) {
@@ -58,6 +68,13 @@ void GrantCache::forget(const Login& login, const Fingerprint& key) {
     if (place == held_.end()) return;
     size_ -= place->second.size();
     held_.erase(place);
+}
+
+void GrantCache::forget(const Offer& offer) {
+    const auto place = held_.find({offer.login, offer.key});
+    if (place == held_.end()) return;
+    size_ -= std::erase_if(place->second, [&](const Held& held) { return answers(held, offer); });
+    if (place->second.empty()) held_.erase(place);
 }
 
 std::size_t GrantCache::drop_ended(const JudgedBy& by) {
@@ -78,19 +95,6 @@ std::size_t GrantCache::verify_again(const JudgedBy& by) {
         again.ends_at = grant.ends_at;
         return !verify_grant(again, by).has_value();
     });
-}
-
-void GrantCache::deny(const Offer& offer, std::string reason, Micros monotonic_now) {
-    if (denials_.size() >= kMaxDenials)
-        std::erase_if(denials_, [&](const auto& entry) { return entry.second.until <= monotonic_now; });
-    if (denials_.size() >= kMaxDenials) denials_.clear();
-    denials_[offer] = {std::move(reason), monotonic_now + kDenialLife};
-}
-
-std::optional<std::string> GrantCache::denial(const Offer& offer, Micros monotonic_now) const {
-    const auto found = denials_.find(offer);
-    if (found == denials_.end() || found->second.until <= monotonic_now) return std::nullopt;
-    return found->second.reason;
 }
 
 } // namespace latchkey::agent

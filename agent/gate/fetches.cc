@@ -74,11 +74,9 @@ void Fetches::take(const protocol::Grant& grant) {
     if (place == pending_.end()) return; // too late
     const Offer offer = place->second.offer;
     const Status status = accept(offer, grant);
-    if (!status) {
-        state_.grants.deny(offer, status.error().message, state_.clock.monotonic());
-        if (grant.decision == protocol::GrantDecision::kAllow)
-            log_error("refuse grant login=" + offer.login.str() + " why=" + status.error().message);
-    }
+    if (!status) state_.grants.forget(offer); // what is held says more than the broker does now
+    if (!status && grant.decision == protocol::GrantDecision::kAllow)
+        log_error("refuse grant login=" + offer.login.str() + " why=" + status.error().message);
     finish(grant.request, status);
 }
 

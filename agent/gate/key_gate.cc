@@ -63,12 +63,12 @@ void KeyGate::decide(const Shared& question) {
     if (standing == Standing::kOver)
         return deny(*question, "no broker, and the time that grants may be served without one is over");
     if (standing != Standing::kCatchingUp) {
-        const VerifiedGrant* held = state_.grants.find(offer);
-        if (held != nullptr && still_holds(*held, state_.judged())) return allow(*question, *held);
+        const auto held = state_.grants.find(offer);
+        const bool may_serve = !held.is_stale || standing == Standing::kOffline;
+        if (held.grant != nullptr && may_serve && still_holds(*held.grant, state_.judged()))
+            return allow(*question, *held.grant);
         if (standing == Standing::kOffline)
             return deny(*question, "no broker, and no grant held for this key");
-        if (const auto denial = state_.grants.denial(offer, state_.clock.monotonic()))
-            return deny(*question, *denial);
     }
     // At most twice: once to wait out the catch-up, once to fetch, and then the cache answers.
     if (++question->rounds > 2) return deny(*question, "the broker's grant does not hold here");

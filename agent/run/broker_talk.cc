@@ -36,6 +36,7 @@ Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
     state.broker_clock.sync(welcome.time);
     state.beat = from_seconds(std::clamp<std::int64_t>(welcome.heartbeat_seconds, 1, 300));
     LK_CHECK(adopt(welcome.trust));
+    state.grants.make_stale(); // a Refresh may have been missed
     state.lease.begin_catch_up();
     state.troubles.clear(TroubleKind::kBroker);
     parts_.front.set_connected(true);
@@ -99,6 +100,11 @@ Status BrokerTalk::take(const protocol::Frame& frame) {
         case Type::kTrust: {
             LK_TRY(trust, protocol::decode<protocol::Trust>(frame));
             return adopt(trust.trust);
+        }
+        case Type::kRefresh: {
+            LK_TRY(refresh, protocol::decode<protocol::Refresh>(frame));
+            parts_.state.grants.make_stale();
+            return {};
         }
         case Type::kSessionEnd: {
             LK_TRY(end, protocol::decode<protocol::SessionEnd>(frame));

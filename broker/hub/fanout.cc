@@ -49,9 +49,10 @@ asio::awaitable<void> Hub::State::push_revocations() {
         for (const auto& [vm, link] : agents) {
             if (!link->is_catching_up) from = std::min(from, link->sent_epoch);
         }
-        auto news = co_await offload(pool, [this, from] {
+        auto read_news = [this, from] {
             return parts.ledger.read([&](ledger::Transaction& t) { return read_catch_up(t, from); });
-        });
+        };
+        auto news = co_await offload(pool, std::move(read_news));
         if (news) {
             tell(*news);
             continue;
@@ -92,6 +93,20 @@ void Hub::State::policy_changed() {
     asio::co_spawn(io, push_trust(), asio::detached);
 }
 
+// Held grants may say too much: every agent asks again before it serves one.
+void Hub::State::access_taken() {
+    ++access_takings;
+    const auto refresh = std::make_shared<const Bytes>(protocol::encode(protocol::Refresh{}));
+    for (const auto& [vm, link] : agents) link->tls->send(refresh);
+}
+
+// A grant that was being judged while access was taken may be from before that: it goes out marked as such.
+void Hub::State::send_grants(Link& link, std::span<const protocol::Grant> grants,
+                             std::uint64_t judged_after) const {
+    for (const protocol::Grant& grant : grants) link.send(grant);
+    if (judged_after != access_takings) link.send(protocol::Refresh{});
+}
+
 // What each connected VM gates, told where it changed; a VM that is removed is let go.
 asio::awaitable<void> Hub::State::push_trust() {
     struct Change {
@@ -103,7 +118,7 @@ asio::awaitable<void> Hub::State::push_trust() {
         const Micros began = parts.clock.monotonic();
         std::unordered_set<std::uint64_t> connected;
         for (const auto& [vm, link] : agents) connected.insert(vm);
-        auto changes = co_await offload(pool, [this, connected]() -> Result<std::vector<Change>> {
+        auto read_changes = [this, connected]() -> Result<std::vector<Change>> {
             LK_TRY(roots, trust_roots());
             return parts.ledger.read([&](ledger::Transaction& t) -> Result<std::vector<Change>> {
                 LK_TRY(vms, ledger::list_vms(t));
@@ -116,7 +131,8 @@ asio::awaitable<void> Hub::State::push_trust() {
                 }
                 return out;
             });
-        });
+        };
+        auto changes = co_await offload(pool, std::move(read_changes));
         if (!changes) {
             log(LogLevel::kError, "fail to read policy why=\"" + changes.error().line() + "\"");
         } else {
@@ -149,26 +165,29 @@ asio::awaitable<void> Hub::State::push_trust() {
 }
 
 asio::awaitable<void> Hub::State::push_ahead(ledger::User user, ledger::Key key, ledger::Unlock unlock) {
-    const auto recent = co_await offload(pool, [this, user] {
+    auto find_recent = [this, user] {
         return parts.ledger.read([&](ledger::Transaction& t) {
             return ledger::recent_vms_of(t, user.name, Micros{t.now.value - kRecent.value});
         });
-    });
+    };
+    const auto recent = co_await offload(pool, std::move(find_recent));
     if (!recent) co_return;
     for (const VmId vm : *recent) {
         const auto found = agents.find(vm.value);
         if (found == agents.end()) continue;
         const LinkPtr link = found->second;
         const ledger::Vm row = *link->vm;
-        const auto grants = co_await offload(pool, [this, row, user, key, unlock] {
+        auto prepare = [this, row, user, key, unlock] {
             return parts.issuer.grants_ahead(row, user, key, unlock);
-        });
+        };
+        const std::uint64_t judged_after = access_takings;
+        const auto grants = co_await offload(pool, std::move(prepare));
         if (!grants) {
             log(LogLevel::kWarn,
                 "fail to prefetch vm=" + row.name.str() + " why=\"" + grants.error().line() + "\"");
             co_return;
         }
-        for (const protocol::Grant& grant : *grants) link->send(grant);
+        send_grants(*link, *grants, judged_after);
     }
 }
 

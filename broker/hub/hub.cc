@@ -102,8 +102,10 @@ void Hub::State::run() {
             all_here->arrive_and_wait();
         });
     }
+    all_here->wait(); // a pool that stops before that would never end
     parts.ledger.on_epoch([bell = bell](Epoch) { bell->ring(&State::epoch_moved); });
     parts.ledger.on_policy_change([bell = bell] { bell->ring(&State::policy_changed); });
+    parts.ledger.on_access_taken([bell = bell] { bell->ring(&State::access_taken); });
     asio::post(io, [this] { epoch_moved(); }); // what was committed since open()
     thread = std::thread([this] {
         name_thread("lk-hub");

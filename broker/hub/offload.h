@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Blocking work on the hub's pool: `co_await offload(pool, [..] { return ledger.read(…); })` runs it there
+// Blocking work on the hub's pool: `co_await offload(pool, std::move(work))` runs it there
 // and goes on with its Result on the thread of the coroutine. What the work throws becomes kInternal. Include
-// in .cc files only.
+// in .cc files only. Give the work a name first, `auto work = [..] …; co_await offload(pool,
+// std::move(work))`: g++ 12 destroys a temporary lambda twice where it is an argument of an awaited
+// coroutine.
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>

@@ -80,15 +80,16 @@ asio::awaitable<void> Hub::State::write_receipts() {
         const auto checked = std::make_shared<std::vector<Checked>>();
         for (Pending& pending : batch)
             checked->push_back({*pending.link->vm, std::move(pending.receipt), false});
-
-        const Status written = co_await offload(pool, [this, checked]() -> Status {
+        auto write_down = [this, checked]() -> Status {
             for (Checked& one : *checked) {
                 const auto key = key_of(one.vm);
                 one.is_genuine =
                     key && key->verify(one.receipt.signature, protocol::receipt_signed_bytes(one.receipt));
             }
             return write_all(parts.ledger, *checked);
-        });
+        };
+
+        const Status written = co_await offload(pool, std::move(write_down));
         if (!written) {
             log(LogLevel::kError, "fail to record receipts why=\"" + written.error().line() + "\"");
             continue;

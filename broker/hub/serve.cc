@@ -58,9 +58,10 @@ asio::awaitable<Status> Hub::State::converse(LinkPtr link) {
 
 // Up to the Hello: a known key says Hello at once; one that is not known has to join first.
 asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, keys::RawEd25519 key) {
-    auto vm = co_await offload(pool, [this, key] {
+    auto find_vm = [this, key] {
         return parts.ledger.read([&](ledger::Transaction& t) { return ledger::find_vm_by_key(t, key); });
-    });
+    };
+    auto vm = co_await offload(pool, std::move(find_vm));
     if (!vm) {
         const Status refused = co_await refuse(link, vm.error());
         co_return fail(refused.error());
@@ -91,12 +92,13 @@ asio::awaitable<Result<ledger::Vm>> Hub::State::join(LinkPtr link, protocol::Fra
     auto request = protocol::decode<protocol::Join>(frame);
     if (!request) co_return fail(request.error());
     const auto wish = std::make_shared<protocol::Join>(std::move(*request));
-    auto vm = co_await offload(pool, [this, wish, key] {
+    auto join_vm = [this, wish, key] {
         return parts.ledger.write([&](ledger::Transaction& t) {
             return ledger::join_vm(t, wish->token_id, wish->token_secret.view(), wish->name, key,
                                    wish->labels);
         });
-    });
+    };
+    auto vm = co_await offload(pool, std::move(join_vm));
     if (!vm) co_return vm;
     protocol::Joined answer;
     answer.vm_id = vm->id;
@@ -108,12 +110,12 @@ asio::awaitable<Result<ledger::Vm>> Hub::State::join(LinkPtr link, protocol::Fra
 
 asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello) {
     if (hello.version_min > protocol::kHubVersion || hello.version_max < protocol::kHubVersion) {
-        co_return co_await refuse(
-            link, Error{Code::kUnsupported,
-                        "the agent speaks hub versions " + std::to_string(hello.version_min) + " to " +
-                            std::to_string(hello.version_max) + ", this broker " +
-                            std::to_string(protocol::kHubVersion),
-                        "update the older side"});
+        Error unfit{Code::kUnsupported,
+                    "the agent speaks hub versions " + std::to_string(hello.version_min) + " to " +
+                        std::to_string(hello.version_max) + ", this broker " +
+                        std::to_string(protocol::kHubVersion),
+                    "update the older side"};
+        co_return co_await refuse(link, std::move(unfit));
     }
     struct Read {
         CatchUp catch_up;
@@ -122,15 +124,16 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     const Epoch theirs = hello.epoch;
     const ledger::Vm vm = *link->vm;
     Result<Read> read = fail(Code::kInternal, "not read");
-    do { // again where a revocation was pushed while we read: the agent must not miss it
-        read = co_await offload(pool, [this, theirs, vm]() -> Result<Read> {
-            LK_TRY(roots, trust_roots());
-            return parts.ledger.read([&](ledger::Transaction& t) -> Result<Read> {
-                LK_TRY(catch_up, read_catch_up(t, theirs));
-                LK_TRY(rules, ledger::list_rules(t));
-                return Read{std::move(catch_up), trust_of(roots, rules, vm)};
-            });
+    auto read_state = [this, theirs, vm]() -> Result<Read> {
+        LK_TRY(roots, trust_roots());
+        return parts.ledger.read([&](ledger::Transaction& t) -> Result<Read> {
+            LK_TRY(catch_up, read_catch_up(t, theirs));
+            LK_TRY(rules, ledger::list_rules(t));
+            return Read{std::move(catch_up), trust_of(roots, rules, vm)};
         });
+    };
+    do { // again where a revocation was pushed while we read: the agent must not miss it
+        read = co_await offload(pool, read_state);
     } while (read && read->catch_up.epoch < pushed);
     if (!read) {
         if (read.error().code == Code::kConflict) {
@@ -160,7 +163,6 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     answer.heartbeat_seconds =
         static_cast<std::uint32_t>(std::max<std::int64_t>(1, settings.heartbeat.seconds()));
     answer.trust = read->trust;
-    link->send(answer);
 
     link->due.reset();
     link->software = shortened(hello.software, kMaxSoftwareName);
@@ -176,6 +178,7 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     if (place) place->tls->close(); // the same VM, back before we knew that it was gone
     place = link;
     board.connect(vm.id, vm.confirmed_epoch, parts.clock.now());
+    link->send(answer);
     log(LogLevel::kInfo, "welcome agent vm=" + vm.name.str() + " epoch=" + std::to_string(theirs.value));
     co_return co_await send_catch_up(link, encode_revokes(read->catch_up, theirs));
 }
@@ -239,11 +242,12 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
             auto event = protocol::decode<protocol::SessionEvent>(frame);
             if (!event) co_return fail(event.error());
             const auto told = std::make_shared<const protocol::SessionEvent>(std::move(*event));
-            const Status written = co_await offload(pool, [this, link, told] {
+            auto record = [this, link, told] {
                 return parts.ledger.write([&](ledger::Transaction& t) {
                     return ledger::record_session_event(t, *link->vm, *told);
                 });
-            });
+            };
+            const Status written = co_await offload(pool, std::move(record));
             if (!written)
                 log(LogLevel::kError, "fail to record session vm=" + link->vm->name.str() + " why=\"" +
                                           written.error().line() + "\"");
@@ -260,8 +264,9 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
 
 asio::awaitable<void> Hub::State::answer_fetch(LinkPtr link, protocol::Fetch fetch) {
     const auto asked = std::make_shared<const protocol::Fetch>(std::move(fetch));
-    auto grant =
-        co_await offload(pool, [this, link, asked] { return parts.issuer.grant_for(*link->vm, *asked); });
+    auto judge = [this, link, asked] { return parts.issuer.grant_for(*link->vm, *asked); };
+    const std::uint64_t judged_after = access_takings;
+    auto grant = co_await offload(pool, std::move(judge));
     --link->fetches;
     if (!grant) {
         log(LogLevel::kError,
@@ -274,7 +279,7 @@ asio::awaitable<void> Hub::State::answer_fetch(LinkPtr link, protocol::Fetch fet
         link->send(denial);
         co_return;
     }
-    link->send(*grant);
+    send_grants(*link, {&*grant, 1}, judged_after);
 }
 
 } // namespace latchkey::hub

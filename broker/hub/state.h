@@ -10,6 +10,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -62,6 +63,8 @@ struct Hub::State {
     // fanout.cc
     void epoch_moved();
     void policy_changed();
+    void access_taken();
+    void send_grants(Link& link, std::span<const protocol::Grant> grants, std::uint64_t judged_after) const;
     asio::awaitable<void> push_revocations();
     asio::awaitable<void> push_trust();
     asio::awaitable<void> push_ahead(ledger::User user, ledger::Key key, ledger::Unlock unlock);
@@ -104,6 +107,7 @@ struct Hub::State {
     Epoch pushed; // all agents that are welcome and caught up have been told up to here
     bool is_pushing = false;
     bool must_push_again = false;
+    std::uint64_t access_takings = 0; // how often access_taken() was rung
     bool is_trusting = false;
     bool must_trust_again = false;
 

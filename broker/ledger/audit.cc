@@ -63,12 +63,18 @@ Status check_next(const Row& row, ChainHead& head) {
     return {};
 }
 
+// A user stands by name alone, as an object as well as as an actor: so one name finds both.
+std::string object_name(std::string_view object) {
+    static constexpr std::string_view prefix = "user:";
+    return clean_text(object.starts_with(prefix) ? object.substr(prefix.size()) : object);
+}
+
 } // namespace
 
 Status append_audit(Transaction& t, const AuditEvent& event) {
     if (!t.scratch.is_writing) return fail(Code::kInternal, "a change inside a reading job");
     if (!t.scratch.head) LK_CHECK(lock_chain_head(t));
-    const AuditEvent clean{clean_text(event.actor), clean_text(event.action), clean_text(event.object),
+    const AuditEvent clean{clean_text(event.actor), clean_text(event.action), object_name(event.object),
                            clean_text(event.outcome), clean_text(event.detail, kDetailLimit)};
     const std::uint64_t sequence = t.scratch.head->sequence + 1;
     const ChainHash hash = chain_hash(t.scratch.head->hash, sequence, t.now, clean);

@@ -134,6 +134,17 @@ TEST_F(Audit, IsListedNewestFirstByUserAndTime) {
     EXPECT_TRUE(list({.since = clock_.now() + Micros{1}, .user = {}, .limit = 2}).empty());
 }
 
+TEST_F(Audit, FindsAUserByNameHoweverTheObjectWasWritten) {
+    take(write([](Transaction& t) -> Status {
+        LK_CHECK(append_audit(t, {"vm:web-1", "login.deny", "user:bob", "deny", "{}"}));
+        return append_audit(t, {"vm:bob", "login.deny", "group:bob", "deny", "{}"});
+    }));
+    const auto found = take(read(
+        [](Transaction& t) { return list_audit(t, {.since = {}, .user = user_name("bob"), .limit = 10}); }));
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].event.object, "bob");
+}
+
 TEST_F(Audit, IsNotWrittenByReaders) {
     EXPECT_EQ(code_of(read([](Transaction& t) {
                   return append_audit(t, {"a", "b", "c", "done", "{}"});

@@ -50,6 +50,7 @@ enum class Type : std::uint8_t {
     kHeartbeat = 49,
     kTrust = 50,
     kSessionEnd = 51,
+    kRefresh = 52,
     // signer: broker -> signer
     kSignCertificate = 80,
     kSigned = 81,

@@ -198,6 +198,14 @@ struct SessionEnd {
     void fields(auto& archive) { archive(session, reason); }
 };
 
+// Broker -> agent: something was taken away that needs no revocation (a rule, a membership, an unlock). Ask
+// again before a grant from before this message is served; without a broker it still serves until it ends.
+struct Refresh {
+    static constexpr Type kType = Type::kRefresh;
+    Extensions extensions;
+    void fields(auto&) {}
+};
+
 // Both ways, every heartbeat_seconds.
 struct Heartbeat {
     static constexpr Type kType = Type::kHeartbeat;

@@ -56,7 +56,7 @@ Result<BrokerAddress> BrokerAddress::parse(std::string_view text) {
         return not_an_address();
     if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
         host = host.substr(1, host.size() - 2);
-        if (!is_host(host, ":.%")) return not_an_address();
+        if (!is_host(host, ":.%") || host.find(':') == std::string_view::npos) return not_an_address();
     } else if (!is_host(host, ".-_")) {
         return not_an_address();
     }

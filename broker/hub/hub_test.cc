@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/hub/hub.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "broker/hub/hub_for_tests.h"
+#include "broker/ledger/audit.h"
+#include "broker/ledger/policy_rows.h"
+#include "broker/ledger/revocations.h"
+#include "broker/ledger/vms.h"
+
+namespace latchkey::hub {
+namespace {
+
+using ledger::take;
+using ledger::Transaction;
+using protocol::GrantDecision;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+using Joining = HubTest;
+using Greeting = HubTest;
+using Fetching = HubTest;
+using Sessions = HubTest;
+using TrustPush = HubTest;
+
+TEST_F(Joining, MakesAVmOfAFreshKeyAndWelcomesIt) {
+    const auto token = take(write([&](Transaction& t) {
+        return ledger::add_join_token(t, 1, t.now + from_seconds(60), "web-*", {{"env", "prod"}}, "admin");
+    }));
+    const auto key = new_private_key();
+    TestAgent agent(hub_->port(), key);
+    EXPECT_EQ(agent.broker_key(), to_bytes(identity_.public_key().raw_ed25519()));
+    protocol::Join join;
+    join.token_id = token.id;
+    join.token_secret = token.secret.clone();
+    join.name = *VmName::parse("web-7");
+    agent.send(join);
+    const auto joined = agent.receive<protocol::Joined>();
+    EXPECT_EQ(joined.name.str(), "web-7");
+    const auto welcome = agent.greet();
+    EXPECT_EQ(welcome.vm_id, joined.vm_id);
+    EXPECT_THAT(welcome.trust.ca_keys, ElementsAre(ledger::ca_key().public_key().blob()));
+    EXPECT_THAT(welcome.trust.ledger_keys, ElementsAre(ledger::ledger_key().public_key().blob()));
+    EXPECT_TRUE(hub_->connected(joined.vm_id));
+    const auto row = take(read([&](Transaction& t) { return ledger::find_vm(t, joined.name); }));
+    ASSERT_TRUE(row);
+    EXPECT_THAT(row->labels, ElementsAre(protocol::KeyValue{"env", "prod"}));
+}
+
+TEST_F(Joining, RefusesAWrongSecretAndASpentToken) {
+    const auto token = take(write([&](Transaction& t) {
+        return ledger::add_join_token(t, 1, t.now + from_seconds(60), "*", {}, "admin");
+    }));
+    const auto ask = [&](const char* name, SecretBytes secret) {
+        const auto key = new_private_key();
+        TestAgent agent(hub_->port(), key);
+        protocol::Join join;
+        join.token_id = token.id;
+        join.token_secret = std::move(secret);
+        join.name = *VmName::parse(name);
+        agent.send(join);
+        const auto frame = agent.receive();
+        return frame ? frame->type : protocol::Type::kUnsupported;
+    };
+    EXPECT_EQ(ask("web-1", SecretBytes(as_bytes("wrong"))), protocol::Type::kRefused);
+    EXPECT_EQ(ask("web-1", token.secret.clone()), protocol::Type::kJoined);
+    EXPECT_EQ(ask("web-2", token.secret.clone()), protocol::Type::kRefused);
+}
+
+TEST_F(Greeting, RefusesAKeyThatNobodyRegistered) {
+    const auto key = new_private_key();
+    TestAgent agent(hub_->port(), key);
+    agent.send(protocol::Hello());
+    const auto refused = agent.receive<protocol::Refused>();
+    EXPECT_EQ(refused.code, info(Code::kUnauthenticated).name);
+    EXPECT_THAT(refused.next, HasSubstr("latchkey-agent join"));
+    EXPECT_TRUE(agent.is_closed());
+    EXPECT_EQ(hub_->connected_count(), 0u);
+}
+
+TEST_F(Greeting, RefusesAVmThatWasRemoved) {
+    const Member web = add_member("web-7");
+    take(write([&](Transaction& t) { return ledger::remove_vm(t, web.vm.name, "admin"); }));
+    TestAgent agent = connect(web);
+    agent.send(protocol::Hello());
+    EXPECT_EQ(agent.receive<protocol::Refused>().code, info(Code::kUnauthenticated).name);
+}
+
+TEST_F(Greeting, RefusesVersionsThatItDoesNotSpeak) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    protocol::Hello hello;
+    hello.version_min = 2;
+    hello.version_max = 3;
+    agent.send(hello);
+    EXPECT_EQ(agent.receive<protocol::Refused>().code, info(Code::kUnsupported).name);
+}
+
+TEST_F(Greeting, TellsWhatWasMissedAndNoMore) {
+    const Member web = add_member("web-7");
+    const auto bob = add_person("bob");
+    grant(bob, "*", {"deploy"});
+    take(issuer_->issue(bob.user, bob.key, bob.unlock, "bob"));
+    revoke("user", "bob");
+    revoke("key", bob.key.fingerprint.str());
+    TestAgent agent = connect(web);
+    const auto welcome = agent.greet(Epoch{1});
+    EXPECT_EQ(welcome.epoch, Epoch{2});
+    EXPECT_FALSE(welcome.full);
+    ASSERT_EQ(agent.caught_up.size(), 1u);
+    EXPECT_EQ(agent.caught_up[0].epoch, Epoch{2});
+    EXPECT_EQ(agent.caught_up[0].kind, "key");
+}
+
+TEST_F(Greeting, FillsShortGapsWithWhatHasEndedSince) {
+    const Member web = add_member("web-7");
+    add_person("bob");
+    revoke("user", "bob"); // covers nothing: ends at once
+    clock_.advance(from_seconds(10));
+    revoke("user", "bob");
+    TestAgent agent = connect(web);
+    EXPECT_FALSE(agent.greet(Epoch{0}).full);
+    EXPECT_EQ(agent.caught_up.size(), 2u);
+}
+
+TEST_F(Greeting, SendsEverythingInForceWhereTheGapIsLong) {
+    const Member web = add_member("web-7");
+    add_person("eve");
+    const auto bob = add_person("bob");
+    grant(bob, "*", {"deploy"});
+    const auto row = take(issuer_->issue(bob.user, bob.key, bob.unlock, "bob"));
+    revoke("cert", std::to_string(row.serial.value));
+    for (int i = 0; i < 300; ++i) revoke("user", "eve");
+    clock_.advance(from_seconds(10));
+    TestAgent agent = connect(web);
+    const auto welcome = agent.greet(Epoch{0});
+    EXPECT_TRUE(welcome.full);
+    EXPECT_EQ(welcome.epoch, Epoch{301});
+    ASSERT_EQ(agent.caught_up.size(), 1u);
+    EXPECT_EQ(agent.caught_up[0].kind, "cert");
+}
+
+TEST_F(Greeting, RefusesAnAgentThatIsAheadOfUs) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    protocol::Hello hello;
+    hello.epoch = Epoch{5};
+    agent.send(hello);
+    const auto refused = agent.receive<protocol::Refused>();
+    EXPECT_EQ(refused.code, info(Code::kConflict).name);
+    EXPECT_TRUE(eventually([&] { return audit_count("hub.rollback") == 1; }));
+    EXPECT_TRUE(has_logged("rolled back"));
+    EXPECT_FALSE(hub_->connected(web.vm.id));
+}
+
+TEST_F(Greeting, TakesTheNewConnectionOfAVmForTheOldOne) {
+    const Member web = add_member("web-7");
+    TestAgent first = connect(web);
+    first.greet();
+    TestAgent second = connect(web);
+    second.greet();
+    EXPECT_TRUE(first.is_closed());
+    EXPECT_TRUE(hub_->connected(web.vm.id));
+    EXPECT_EQ(hub_->connected_count(), 1u);
+    second.close();
+    EXPECT_TRUE(eventually([&] { return !hub_->connected(web.vm.id); }));
+}
+
+TEST_F(Fetching, IsAnsweredWithAGrantOrADenial) {
+    const Member web = add_member("web-7");
+    const auto bob = add_person("bob");
+    grant(bob, "web-*", {"deploy"});
+    TestAgent agent = connect(web);
+    EXPECT_THAT(agent.greet().trust.managed_logins, ElementsAre(*Login::parse("deploy")));
+    agent.send(fetch_of(bob, "deploy"));
+    const auto allowed = agent.receive<protocol::Grant>();
+    EXPECT_EQ(allowed.decision, GrantDecision::kAllow) << allowed.reason;
+    EXPECT_EQ(allowed.request, 1u);
+    agent.send(fetch_of(bob, "root"));
+    const auto denied = agent.receive<protocol::Grant>();
+    EXPECT_EQ(denied.decision, GrantDecision::kDeny);
+    EXPECT_THAT(denied.certificate, IsEmpty());
+}
+
+TEST_F(Fetching, IsDeniedWhileTheSignerIsGone) {
+    const Member web = add_member("web-7");
+    const auto bob = add_person("bob");
+    grant(bob, "web-*", {"deploy"});
+    TestAgent agent = connect(web);
+    agent.greet();
+    signer_.is_gone = true;
+    agent.send(fetch_of(bob, "deploy"));
+    const auto denied = agent.receive<protocol::Grant>();
+    EXPECT_EQ(denied.decision, GrantDecision::kDeny);
+    EXPECT_THAT(denied.reason, HasSubstr("cannot judge now"));
+    signer_.is_gone = false;
+    agent.send(fetch_of(bob, "deploy"));
+    EXPECT_EQ(agent.receive<protocol::Grant>().decision, GrantDecision::kAllow);
+}
+
+TEST_F(Fetching, ComesAheadToWhereTheUserWasLately) {
+    const Member web = add_member("web-7");
+    const Member other = add_member("web-8");
+    const auto bob = add_person("bob");
+    grant(bob, "web-*", {"deploy"});
+    TestAgent agent = connect(web);
+    agent.greet();
+    TestAgent stranger = connect(other);
+    stranger.greet();
+    protocol::SessionEvent opened;
+    opened.session = 77;
+    opened.user = bob.user.name;
+    opened.login = *Login::parse("deploy");
+    opened.key = bob.key.fingerprint;
+    opened.time = clock_.now();
+    agent.send(opened);
+    ASSERT_TRUE(eventually(
+        [&] { return take(read([&](Transaction& t) { return ledger::find_session(t, 77); })).has_value(); }));
+    hub_->prefetch(bob.user, bob.key, bob.unlock);
+    const auto ahead = agent.receive<protocol::Grant>();
+    EXPECT_EQ(ahead.request, 0u);
+    EXPECT_EQ(ahead.decision, GrantDecision::kAllow);
+    EXPECT_EQ(ahead.login.str(), "deploy");
+    stranger.send(fetch_of(bob, "root")); // what comes next is the answer to this: nothing came ahead
+    EXPECT_EQ(stranger.receive<protocol::Grant>().request, 1u);
+}
+
+TEST_F(Sessions, AreEndedOnDemandWhereTheVmIsConnected) {
+    const Member web = add_member("web-7");
+    EXPECT_EQ(ledger::code_of(hub_->end_session(web.vm.id, 77, "by admin")), Code::kUnavailable);
+    TestAgent agent = connect(web);
+    agent.greet();
+    EXPECT_TRUE(hub_->end_session(web.vm.id, 77, "by admin"));
+    const auto end = agent.receive<protocol::SessionEnd>();
+    EXPECT_EQ(end.session, 77u);
+    EXPECT_EQ(end.reason, "by admin");
+}
+
+TEST_F(TrustPush, TellsAVmWhatItGatesOnceThatChanges) {
+    const Member web = add_member("web-7");
+    const Member db = add_member("db-1");
+    TestAgent agent = connect(web);
+    EXPECT_THAT(agent.greet().trust.managed_logins, IsEmpty());
+    TestAgent other = connect(db);
+    other.greet();
+    const auto bob = add_person("bob");
+    const auto rule = grant(bob, "web-*", {"deploy"});
+    EXPECT_THAT(agent.receive<protocol::Trust>().trust.managed_logins, ElementsAre(*Login::parse("deploy")));
+    take(write([&](Transaction& t) { return ledger::remove_rule(t, rule.id, "admin"); }));
+    EXPECT_THAT(agent.receive<protocol::Trust>().trust.managed_logins, IsEmpty());
+    other.send(fetch_of(bob, "x")); // and the other VM was told nothing
+    EXPECT_EQ(other.receive<protocol::Grant>().decision, GrantDecision::kDeny);
+}
+
+TEST_F(TrustPush, LetsARemovedVmGo) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    take(write([&](Transaction& t) { return ledger::remove_vm(t, web.vm.name, "admin"); }));
+    ASSERT_TRUE(eventually([&] { return has_logged("let go vm=web-7"); }));
+    clock_.advance(from_seconds(3)); // the time that it has to answer
+    EXPECT_TRUE(agent.is_closed());
+    EXPECT_TRUE(eventually([&] { return !hub_->connected(web.vm.id); }));
+}
+
+} // namespace
+} // namespace latchkey::hub

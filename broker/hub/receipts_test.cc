@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// Revocations on their way to agents, and what comes back.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "broker/hub/hub_for_tests.h"
+#include "broker/ledger/revocations.h"
+#include "broker/ledger/vms.h"
+
+namespace latchkey::hub {
+namespace {
+
+using ledger::take;
+using ledger::Transaction;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class Revoking : public HubTest {
+protected:
+    ledger::RevocationRow revoke_bob() { return revoke("user", "bob"); }
+    std::vector<ledger::ReceiptRow> stored(Epoch epoch) {
+        return take(read([&](Transaction& t) { return ledger::receipts_for(t, epoch); }));
+    }
+    ledger::Person bob_ = add_person("bob");
+};
+
+TEST_F(Revoking, ReachesEveryAgentAndCountsTheirReceipts) {
+    const Member web = add_member("web-7");
+    const Member db = add_member("db-1");
+    const Member away = add_member("away-1");
+    TestAgent first = connect(web);
+    TestAgent second = connect(db);
+    first.greet();
+    second.greet();
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    for (TestAgent* agent : {&first, &second}) {
+        const auto news = agent->receive<protocol::Revoke>();
+        EXPECT_EQ(news.epoch, epoch);
+        ASSERT_THAT(news.entries, SizeIs(1));
+        EXPECT_EQ(news.entries[0].kind, "user");
+        EXPECT_EQ(news.entries[0].text, "bob");
+    }
+    first.send(first.receipt(epoch, web.vm.id));
+    EXPECT_FALSE(hub_->wait_receipts(epoch, clock_.monotonic())); // no time to wait: one is due
+    second.send(second.receipt(epoch, db.vm.id));
+    EXPECT_TRUE(hub_->wait_receipts(epoch, clock_.monotonic() + from_seconds(20)));
+    const auto count = take(hub_->receipts(epoch));
+    EXPECT_EQ(count.expected, 3u);
+    EXPECT_EQ(count.confirmed, 2u);
+    ASSERT_THAT(count.missing, SizeIs(1));
+    EXPECT_EQ(count.missing[0].name, away.vm.name);
+    EXPECT_FALSE(count.missing[0].is_connected);
+    const auto rows = stored(epoch);
+    ASSERT_THAT(rows, SizeIs(2));
+    EXPECT_EQ(rows[0].vm_name, db.vm.name);
+}
+
+TEST_F(Revoking, IsNotConfirmedByAReceiptThatAnotherKeySigned) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    agent.receive<protocol::Revoke>();
+    auto forged = agent.receipt(epoch, web.vm.id);
+    forged.signature = *new_private_key().sign(protocol::receipt_signed_bytes(forged));
+    agent.send(forged);
+    EXPECT_TRUE(agent.is_closed());
+    EXPECT_TRUE(has_logged("refuse receipt vm=web-7"));
+    EXPECT_THAT(stored(epoch), IsEmpty());
+    EXPECT_EQ(take(hub_->receipts(epoch)).confirmed, 0u);
+}
+
+TEST_F(Revoking, IsNotConfirmedByAReceiptWhoseCountsWereAltered) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    agent.receive<protocol::Revoke>();
+    auto altered = agent.receipt(epoch, web.vm.id);
+    altered.sessions_ended = 3;
+    agent.send(altered);
+    EXPECT_TRUE(agent.is_closed());
+    EXPECT_THAT(stored(epoch), IsEmpty());
+}
+
+TEST_F(Revoking, IsNotConfirmedForAnotherVmNorAhead) {
+    const Member web = add_member("web-7");
+    const Member db = add_member("db-1");
+    {
+        TestAgent agent = connect(web);
+        agent.greet();
+        agent.send(agent.receipt(Epoch{0}, db.vm.id));
+        EXPECT_TRUE(agent.is_closed());
+    }
+    TestAgent agent = connect(web);
+    agent.greet();
+    agent.send(agent.receipt(Epoch{1}, web.vm.id));
+    EXPECT_TRUE(agent.is_closed());
+    revoke_bob();
+    EXPECT_EQ(take(hub_->receipts(Epoch{1})).confirmed, 0u);
+}
+
+TEST_F(Revoking, IsConfirmedByTheReceiptOfALaterEpoch) {
+    const Member web = add_member("web-7");
+    const Epoch first = revoke_bob().revocation.epoch;
+    const Epoch second = revoke_bob().revocation.epoch;
+    TestAgent agent = connect(web);
+    agent.greet();
+    agent.send(agent.receipt(second, web.vm.id));
+    EXPECT_TRUE(hub_->wait_receipts(first, clock_.monotonic() + from_seconds(20)));
+    EXPECT_EQ(take(hub_->receipts(first)).confirmed, 1u);
+}
+
+TEST_F(Revoking, ExpectsNothingOfAVmThatJoinedAfter) {
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    clock_.advance(from_seconds(1));
+    add_member("web-7");
+    EXPECT_EQ(take(hub_->receipts(epoch)).expected, 0u);
+    EXPECT_TRUE(take(hub_->receipts(epoch)).is_complete());
+}
+
+TEST_F(Revoking, TellsWhenAnUnreachableVmMustHaveForgotten) {
+    const Member web = add_member("web-7");
+    grant(bob_, "*", {"deploy"});
+    const auto row = take(issuer_->issue(bob_.user, bob_.key, bob_.unlock, "bob"));
+    clock_.advance(from_seconds(600));
+    const auto revocation = revoke_bob();
+    const auto count = take(hub_->receipts(revocation.revocation.epoch));
+    ASSERT_THAT(count.missing, SizeIs(1));
+    EXPECT_EQ(count.missing[0].last_seen, web.vm.joined_at);
+    EXPECT_EQ(count.missing[0].grants_end, row.ends_at);
+    EXPECT_EQ(ledger::code_of(hub_->receipts(Epoch{9})), Code::kNotFound);
+}
+
+TEST_F(Revoking, GoesOutOnceAndInOrderThoughManyCommitAtOnce) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    constexpr std::uint64_t kCount = 50;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 5; ++i) {
+        threads.emplace_back([&] {
+            for (std::uint64_t n = 0; n < kCount / 5; ++n) revoke_bob();
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    std::uint64_t last = 0;
+    while (last < kCount) {
+        const auto news = agent.receive<protocol::Revoke>();
+        ASSERT_FALSE(news.entries.empty());
+        for (const protocol::RevocationEntry& entry : news.entries) {
+            ASSERT_EQ(entry.epoch.value, last + 1);
+            last = entry.epoch.value;
+        }
+        ASSERT_EQ(news.epoch.value, last);
+    }
+}
+
+TEST_F(Revoking, MissesNobodyWhoConnectsMeanwhile) {
+    std::vector<Member> members;
+    for (int i = 0; i < 8; ++i) members.push_back(add_member("web-" + std::to_string(i)));
+    std::thread revoker([&] {
+        for (int n = 0; n < 40; ++n) revoke_bob();
+    });
+    for (const Member& member : members) {
+        TestAgent agent = connect(member);
+        agent.greet();
+        std::uint64_t last = agent.caught_up.empty() ? 0 : agent.caught_up.back().epoch.value;
+        while (last < 40) {
+            const auto news = agent.receive<protocol::Revoke>();
+            ASSERT_FALSE(news.entries.empty());
+            ASSERT_EQ(news.entries.front().epoch.value, last + 1);
+            last = news.epoch.value;
+        }
+    }
+    revoker.join();
+}
+
+} // namespace
+} // namespace latchkey::hub
