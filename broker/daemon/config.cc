@@ -198,7 +198,7 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
     signer.rest(config.signer.settings);
 
     Section limits = section("limits");
-    limits.number("unlock_seconds", config.limits.unlock_seconds, 60, 7 * 86400);
+    limits.number("unlock_seconds", config.limits.unlock_seconds, 10, 7 * 86400);
     limits.number("certificate_seconds", config.limits.certificate_seconds, 10, 86400);
     limits.number("admin_fresh_seconds", config.limits.admin_fresh_seconds, 10, 86400);
     limits.number("min_rsa_bits", config.limits.min_rsa_bits, 2048, 16384);

@@ -42,6 +42,10 @@ Result<Arguments> Arguments::parse(std::span<const std::string> words, std::span
         } else if (flag->takes_value) {
             if (i + 1 == words.size()) return fail(Code::kUsage, name + " wants a value");
             value = words[++i];
+            // ssh takes the quotes off: --reason "laptop stolen" comes as two words. The text goes on to the
+            // next flag.
+            while (flag->is_text && i + 1 < words.size() && !words[i + 1].starts_with("--"))
+                value += " " + words[++i];
         } else if (equals != std::string::npos) {
             return fail(Code::kUsage, name + " takes no value");
         }

@@ -28,6 +28,7 @@ struct Flag {
     std::string_view name; // "--email"
     bool takes_value = true;
     bool is_repeatable = false;
+    bool is_text = false; // goes on to the next flag: ssh takes quotes off
 };
 
 class Arguments {

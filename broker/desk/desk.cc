@@ -66,6 +66,13 @@ const std::vector<const Command*>& all_commands() {
     return all;
 }
 
+Desk::Desk(Context context) : context_(std::move(context)) {
+    context_.factors.on_unlock(
+        [&fleet = context_.fleet](const auto& user, const auto& key, const auto& unlock) {
+            fleet.prefetch(user, key, unlock);
+        });
+}
+
 int Desk::run(const Caller& caller, std::string_view command_line, Console& console) {
     bool wants_json = false;
     const Status done = dispatch(caller, command_line, console, wants_json);

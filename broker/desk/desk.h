@@ -9,7 +9,8 @@ namespace latchkey::desk {
 
 class Desk : public Handler {
 public:
-    explicit Desk(Context context) : context_(std::move(context)) {}
+    // From now on each unlock that opens or is prolonged is told to the fleet (prefetch).
+    explicit Desk(Context context);
 
     // An empty line (a login without a command) is `status`.
     int run(const Caller& caller, std::string_view command_line, Console& console) override;

@@ -128,9 +128,6 @@ DeskTest::DeskTest() {
     issuer_ = std::make_unique<issue::Issuer>(
         issue::Issuer::Parts{*ledger_, signer_, ledger::ledger_key(), clock_}, issue::Settings());
     fleet_ = std::make_unique<FakeFleet>(*ledger_, clock_);
-    factors_->on_unlock([this](const auto& user, const auto& key, const auto& unlock) {
-        fleet_->prefetch(user, key, unlock);
-    });
     Settings settings;
     settings.door_address = "broker.example.org:2222";
     settings.hub_address = "broker.example.org:7443";

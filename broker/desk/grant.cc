@@ -134,7 +134,7 @@ std::span<const Command> grant_commands() {
           {"--login", true, true},
           {"--ttl"},
           {"--from", true, true},
-          {"--command"},
+          {.name = "--command", .is_text = true},
           {"--allow", true, true},
           {"--verify-required", false}},
          add},

@@ -2,6 +2,7 @@
 // revoke user|key|cert|vm|ca|before X | revoke ls | revoke show EPOCH
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "broker/desk/command.h"
 #include "broker/desk/text.h"
@@ -173,6 +174,24 @@ Status ls(Call& call) {
     return {};
 }
 
+// All that the VM signed, so that a reader can verify the receipt without us: docs/protocol-hub.md.
+RawJson receipts_json(const std::vector<ledger::ReceiptRow>& rows) {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const ledger::ReceiptRow& row : rows) {
+        const protocol::Receipt& receipt = row.receipt;
+        list.push_back({{"vm", row.vm_name.str()},
+                        {"epoch", receipt.epoch.value},
+                        {"vm_id", std::to_string(receipt.vm_id.value)},
+                        {"sessions_found", receipt.sessions_found},
+                        {"sessions_ended", receipt.sessions_ended},
+                        {"grants_purged", receipt.grants_purged},
+                        {"time_micros", receipt.time.value},
+                        {"trouble", receipt.trouble},
+                        {"signature", to_base64(receipt.signature)}});
+    }
+    return {list.dump()};
+}
+
 Status show(Call& call) {
     LK_TRY(number, parse_number(call.arguments.at(0), "the epoch"));
     struct Found {
@@ -192,6 +211,7 @@ Status show(Call& call) {
     for (const ledger::ReceiptRow& receipt : found.receipts) sessions_ended += receipt.receipt.sessions_ended;
     record.push_back({"sessions_ended", count(sessions_ended)});
     if (call.arguments.wants_json()) {
+        record.push_back({"receipts", receipts_json(found.receipts)});
         call.object(record);
         return {};
     }
@@ -220,7 +240,7 @@ std::span<const Command> revoke_commands() {
          Freshness::kRecent,
          1,
          2,
-         {{"--reason"}, {"--wait"}},
+         {{.name = "--reason", .is_text = true}, {"--wait"}},
          revoke},
         {"revoke ls", "", "revocations, newest first", Role::kAuditor, Freshness::kNone, 0, 0, {}, ls},
         {"revoke show",

@@ -88,7 +88,7 @@ std::span<const Command> session_commands() {
          Freshness::kRecent,
          1,
          1,
-         {{"--reason"}},
+         {{.name = "--reason", .is_text = true}},
          end},
     };
     return table;

@@ -227,7 +227,7 @@ std::span<const Command> user_commands() {
          Freshness::kRecent,
          1,
          1,
-         {{"--reason"}},
+         {{.name = "--reason", .is_text = true}},
          lock},
         {"user unlock",
          "U",

@@ -9,6 +9,7 @@
 #include "broker/ledger/vms.h"
 #include "broker/policy/policy.h"
 #include "core/protocol/join_token.h"
+#include "core/wire/writer.h"
 
 namespace latchkey::desk {
 namespace {
@@ -22,6 +23,14 @@ std::vector<std::string> label_texts(const std::vector<protocol::KeyValue>& labe
     std::vector<std::string> texts;
     for (const protocol::KeyValue& label : labels) texts.push_back(label.name + "=" + label.value);
     return texts;
+}
+
+// As an SSH public key line: what its receipts are verified with.
+std::string key_line(const ledger::Vm& vm) {
+    wire::Writer blob;
+    blob.string("ssh-ed25519");
+    blob.string(vm.key);
+    return "ssh-ed25519 " + to_base64(blob.bytes());
 }
 
 std::vector<std::string> login_texts(const std::vector<Login>& logins) {
@@ -90,6 +99,7 @@ Status show(Call& call) {
     if (call.is_at_least(Role::kAuditor)) {
         const Record more{
             {"id", std::to_string(vm.id.value)},
+            {"key", key_line(vm)},
             {"joined_at", vm.joined_at},
             {"software", text_or_null(vm.software)},
             {"confirmed_epoch", count(vm.confirmed_epoch.value)},
