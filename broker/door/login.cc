@@ -38,7 +38,7 @@ std::string minutes(Micros span) {
 
 } // namespace
 
-Result<desk::Caller> LoginDialogue::run(const posix::Deadline& deadline) {
+Result<desk::Caller> LoginDialogue::run(posix::Deadline deadline) {
     while (stage_ != Stage::kDone) {
         LK_TRY(message, transport_.next(deadline));
         switch (ssh_message_type(message.get())) {
@@ -55,6 +55,10 @@ Result<desk::Caller> LoginDialogue::run(const posix::Deadline& deadline) {
             }
             case SSH_REQUEST_AUTH:
                 LK_CHECK(on_request(message.get()));
+                if (stage_ == Stage::kFirstCode && !is_enrolling_) {
+                    is_enrolling_ = true;
+                    deadline = posix::Deadline::after(limits_.enrolment);
+                }
                 break;
             default:
                 ssh_message_reply_default(message.get());
@@ -125,6 +129,7 @@ Status LoginDialogue::on_registered_key(ssh_message message, const keys::PublicK
         return {};
     }
     if (known->user.state != ledger::UserState::kActive) {
+        parts_.factors.note_denied(known->user, "account locked", from_);
         return fail(Code::kLocked, "account locked", "ask an admin");
     }
     LK_TRY(live, parts_.ledger.read([&](ledger::Transaction& t) {

@@ -31,11 +31,12 @@ public:
     struct Limits {
         unsigned requests = 20; // authentication requests of any kind
         unsigned factor_attempts = 3;
+        Micros enrolment = from_seconds(600); // from the accepted invite on, in place of the login grace
     };
     LoginDialogue(Transport& transport, Parts parts, std::string from, Limits limits)
         : transport_(transport), parts_(parts), from_(std::move(from)), limits_(limits) {}
 
-    Result<desk::Caller> run(const posix::Deadline& deadline);
+    Result<desk::Caller> run(posix::Deadline deadline);
 
 private:
     enum class Stage : std::uint8_t { kKey = 1, kFactor, kInvite, kFirstCode, kDone };
@@ -68,6 +69,7 @@ private:
     unsigned requests_ = 0;
     unsigned attempts_ = 0;
     bool has_asked_ = false;
+    bool is_enrolling_ = false;
     std::string name_; // of the first request; may not change
     std::optional<Known> known_;
     std::optional<keys::PublicKey> joining_key_;

@@ -11,6 +11,7 @@ namespace latchkey::unlock {
 namespace {
 
 constexpr std::string_view kDefaultPrompt = "Verification code: ";
+constexpr Micros kDenialEvery = from_seconds(60);
 
 struct Standing {
     std::optional<ledger::User> user;
@@ -104,8 +105,12 @@ Result<Outcome> Factors::check(RowId user, RowId key, std::string_view answer, c
     if (!standing.user || standing.user->state == ledger::UserState::kRemoved) {
         return Outcome{false, "no such user", {}, {}};
     }
-    if (standing.user->state != ledger::UserState::kActive) return Outcome{false, "account locked", {}, {}};
+    if (standing.user->state != ledger::UserState::kActive) {
+        note_denied(*standing.user, "account locked", from);
+        return Outcome{false, "account locked", {}, {}};
+    }
     if (standing.failures.blocked_until > now) {
+        note_denied(*standing.user, "blocked", from);
         return Outcome{false, "blocked", standing.failures.blocked_until, {}};
     }
     std::string reason = standing.factors.empty() ? "no factor" : "wrong code";
@@ -163,6 +168,21 @@ Result<Outcome> Factors::accept(const ledger::User& user, RowId key, const ledge
     // The same code won elsewhere between our reading and our writing.
     if (!done && done.error().code == Code::kConflict) return refuse(user, "code used before", from);
     return done;
+}
+
+void Factors::note_denied(const ledger::User& user, const std::string& reason, const std::string& from) {
+    const Micros now = options_.clock->monotonic();
+    {
+        const std::lock_guard lock(mutex_);
+        const auto [told, is_first] = denials_told_.try_emplace(user.id.value, now);
+        if (!is_first && now - told->second < kDenialEvery) return;
+        told->second = now;
+    }
+    const std::string name = user.name.str();
+    const Status written = ledger_.write([&](ledger::Transaction& t) {
+        return ledger::append_audit(t, {name, "door.login", name, "deny", detail({}, reason, from)});
+    });
+    (void)written; // the denial stands without its row
 }
 
 void Factors::tell(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) const {

@@ -51,6 +51,10 @@ public:
     // and the unlock of this key are one transaction.
     Result<Outcome> check(RowId user, RowId key, std::string_view answer, const std::string& from);
 
+    // An audit row for a person who proved their key and was turned away all the same: one a minute for each
+    // user, so that a stolen key cannot fill the chain.
+    void note_denied(const ledger::User& user, const std::string& reason, const std::string& from);
+
     // Called after each unlock that was opened or refreshed, on the caller's thread: for prefetch. Set it
     // before the first check; it must not block.
     using Listener = std::function<void(const ledger::User&, const ledger::Key&, const ledger::Unlock&)>;
@@ -77,7 +81,8 @@ private:
     Listener listener_;
     std::mutex mutex_;
     std::condition_variable turn_free_;
-    std::set<std::uint64_t> checking_; // users, under mutex_
+    std::set<std::uint64_t> checking_;             // users, under mutex_
+    std::map<std::uint64_t, Micros> denials_told_; // by user, under mutex_
 };
 
 } // namespace latchkey::unlock
