@@ -35,6 +35,7 @@ class Lab:
         self.numbers = set()
         self.environment = lab_environment(self.name, suite)
         place.started_lab(self.name, suite)
+        self.vmlab("net", "true")  # a broker may start before the first VM
 
     def vmlab(self, *words, environment=None, **how):
         how = {"stdin": subprocess.DEVNULL, "text": True, "capture_output": True, "check": True, **how}
