@@ -81,7 +81,10 @@ Status unlock(Call& call) {
 }
 
 Status certificate(Call& call) {
-    LK_TRY(row, call.context.issuer.current(call.user, call.key, *call.unlock, call.actor()));
+    issue::Issuer& issuer = call.context.issuer;
+    LK_TRY(row, call.arguments.has("--new")
+                    ? issuer.issue(call.user, call.key, *call.unlock, call.actor())
+                    : issuer.current(call.user, call.key, *call.unlock, call.actor()));
     LK_TRY(parsed, cert::Certificate::from_blob(row.blob));
     if (!call.arguments.wants_json()) {
         call.console.out(parsed.line() + "\n");
@@ -107,8 +110,8 @@ Status lock(Call& call) {
     LK_CHECK(call.write(
         [&](ledger::Transaction& t) { return ledger::end_unlocks(t, call.user.id, call.actor()); }));
     call.done({{"user", call.actor()}, {"unlocked", false}},
-              call.actor() + ": locked for all keys; certificates that are out stay good until they end" +
-                  "\nto end them now: " + call.ssh_line("revoke key " + call.key.fingerprint.str()));
+              call.actor() + ": locked for all keys; VMs let nobody in by them now, open sessions go on" +
+                  "\nto end those too: " + call.ssh_line("revoke key " + call.key.fingerprint.str()));
     return {};
 }
 
@@ -161,13 +164,13 @@ std::span<const Command> own_commands() {
     static const std::vector<Command> table = {
         {"status", "", "what is open and until when", Role::kUser, Freshness::kNone, 0, 0, {}, status},
         {"cert",
-         "",
+         "[--new]",
          "the certificate line, for > ~/.ssh/id_ed25519-cert.pub",
          Role::kUser,
          Freshness::kUnlock,
          0,
          0,
-         {},
+         {{"--new", false}},
          certificate},
         {"renew",
          "",

@@ -148,7 +148,8 @@ Status lock(Call& call) {
     }));
     const std::string& name = user.name.str();
     call.done({{"user", name}, {"state", std::string("locked")}},
-              "locked " + name + "; certificates that are out stay good until they end\nto end them now: " +
+              "locked " + name +
+                  "; VMs let nobody in by this account now, open sessions go on\nto end those too: " +
                   call.ssh_line("revoke user " + name + " --reason …"));
     return {};
 }

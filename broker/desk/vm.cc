@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // vm ls | show | token | rm
 #include <algorithm>
+#include <cstdlib>
 
 #include "broker/desk/command.h"
 #include "broker/desk/text.h"
@@ -18,6 +19,7 @@ using ledger::Role;
 
 constexpr Micros kDefaultTokenSpan = from_seconds(3600);
 constexpr std::uint64_t kMaxUses = 100000;
+constexpr Micros kClockTolerance = from_seconds(30);
 
 std::vector<std::string> label_texts(const std::vector<protocol::KeyValue>& labels) {
     std::vector<std::string> texts;
@@ -31,6 +33,14 @@ std::string key_line(const ledger::Vm& vm) {
     blob.string("ssh-ed25519");
     blob.string(vm.key);
     return "ssh-ed25519 " + to_base64(blob.bytes());
+}
+
+// What the VM says of itself, and what we see of its clock (above 30 s it is reported).
+std::string trouble_of(const ledger::Vm& vm) {
+    const std::int64_t seconds = std::abs(vm.clock_offset_micros) / 1'000'000;
+    if (seconds <= kClockTolerance.seconds()) return vm.trouble;
+    const std::string clock = "its clock is " + std::to_string(seconds) + " s off";
+    return vm.trouble.empty() ? clock : vm.trouble + "; " + clock;
 }
 
 std::vector<std::string> login_texts(const std::vector<Login>& logins) {
@@ -73,7 +83,7 @@ Record row_of(const Call& call, const Seen& seen, const ledger::Vm& vm) {
         {"your_logins", login_texts(policy::managed_logins(seen.rules, vm))},
         {"labels", label_texts(vm.labels)},
         {"up_to_date", is_level, Shown::kJsonOnly},
-        {"trouble", text_or_null(vm.trouble)},
+        {"trouble", text_or_null(trouble_of(vm))},
     };
 }
 

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+// The nouns: users, keys, factors, groups, grants, VMs, sessions, audit, CA.
+#include <sys/stat.h>
+
+#include <fstream>
+
+#include "broker/desk/desk_fixture.h"
+#include "broker/desk/krl_check.h"
+#include "broker/ledger/vms.h"
+#include "core/protocol/join_token.h"
+
+namespace latchkey::desk {
+namespace {
+
+TEST_F(DeskNouns, UserAddPrintsTheInviteAndTheLineToSend) {
+    const std::string said = out(admin_, "user add carol --email carol@example.org --group dev");
+    EXPECT_THAT(said, ::testing::StartsWith("Invite code: "));
+    EXPECT_THAT(said, HasSubstr("ssh -p 2222 join@broker.example.org"));
+    const json user = as_json(admin_, "user show carol");
+    EXPECT_EQ(user["groups"], json({"dev"}));
+    EXPECT_EQ(user["state"], "active");
+    EXPECT_EQ(user["role"], "user");
+}
+
+TEST_F(DeskNouns, UserAddMakesNothingWhereAPartOfItIsWrong) {
+    EXPECT_EQ(run(admin_, "user add carol --email c@example.org --group nogroup"), 1);
+    EXPECT_THAT(console_.stderr_text, HasSubstr("no group nogroup"));
+    EXPECT_EQ(run(admin_, "user show carol"), 1);
+    EXPECT_EQ(run(admin_, "user add carol"), 2);
+    EXPECT_EQ(run(admin_, "user add carol --email nonsense"), 2);
+    EXPECT_EQ(run(admin_, "user add 'Carol!' --email c@example.org"), 1);
+    EXPECT_EQ(run(admin_, "user add join --email c@example.org"), 2);
+    EXPECT_EQ(run(admin_, "user add bob --email b@example.org"), 1);
+    EXPECT_EQ(as_json(admin_, "user ls")["users"].size(), 2U);
+}
+
+TEST_F(DeskNouns, AnAdminDoesNotLockThemselvesOut) {
+    for (const char* line : {"user lock admin", "user rm admin", "user role admin user"}) {
+        EXPECT_EQ(run(admin_, line), 1) << line;
+        EXPECT_THAT(console_.stderr_text, HasSubstr("your own account")) << line;
+    }
+}
+
+TEST_F(DeskNouns, UsersSeeThemselves) {
+    EXPECT_EQ(as_json(bob_, "user show bob")["name"], "bob");
+    EXPECT_EQ(run(bob_, "user show admin"), 1);
+}
+
+TEST_F(DeskNouns, KeyAddTakesAKeyFromTheInputAndChecksItsStrength) {
+    open_unlock(bob_);
+    console_.all_input = ledger::new_public_key().line() + " work\n";
+    out(bob_, "key add");
+    EXPECT_EQ(as_json(bob_, "key ls")["keys"].size(), 2U);
+    EXPECT_EQ(run(bob_, "key add"), 1); // registered already
+    const auto weak = ledger::take(keys::PrivateKey::generate(keys::KeyType::kRsa, 2048));
+    console_.all_input = weak.public_key().line();
+    EXPECT_EQ(run(bob_, "key add"), 1);
+    EXPECT_THAT(console_.stderr_text, HasSubstr("2048"));
+    console_.all_input = "";
+    EXPECT_EQ(run(bob_, "key add"), 2);
+    EXPECT_THAT(console_.stderr_text, HasSubstr("key add < ~/.ssh/id_ed25519.pub"));
+    console_.all_input = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n";
+    EXPECT_NE(run(bob_, "key add"), 0);
+    EXPECT_EQ(console_.stderr_text.find("abc"), std::string::npos);
+}
+
+TEST_F(DeskNouns, KeyRmTakesOnesOwnButNotTheLastAndNotAnothers) {
+    open_unlock(bob_);
+    EXPECT_EQ(run(bob_, "key rm " + bob_.key.fingerprint.str()), 1);
+    EXPECT_THAT(console_.stderr_text, HasSubstr("your only key"));
+    EXPECT_EQ(run(bob_, "key rm " + admin_.key.fingerprint.str()), 1);
+    EXPECT_THAT(console_.stderr_text, HasSubstr("no key "));
+    const auto key = ledger::new_public_key();
+    console_.all_input = key.line();
+    out(bob_, "key add second");
+    out(bob_, "key rm " + key.fingerprint().str());
+    EXPECT_EQ(as_json(bob_, "key ls")["keys"].size(), 1U);
+}
+
+TEST_F(DeskNouns, FactorAddKeepsAFactorOnlyWhereItsFirstCodeFits) {
+    open_unlock(bob_);
+    console_.lines = {"000000", "000001", "000002"};
+    EXPECT_EQ(run(bob_, "factor add totp"), 1);
+    EXPECT_EQ(as_json(bob_, "factor ls")["factors"].size(), 1U);
+    EXPECT_EQ(run(bob_, "factor add retina"), 1);
+    EXPECT_THAT(console_.stderr_text, HasSubstr("kinds: recovery, totp"));
+    EXPECT_THAT(out(bob_, "factor add recovery"), HasSubstr("added factor recovery"));
+}
+
+TEST_F(DeskNouns, FactorRmLeavesOneThatLogsIn) {
+    open_unlock(bob_);
+    out(bob_, "factor add recovery");
+    const json factors = as_json(bob_, "factor ls")["factors"];
+    for (const json& factor : factors) {
+        const int status = run(bob_, "factor rm " + factor["id"].get<std::string>());
+        EXPECT_EQ(status, factor["kind"] == "totp" ? 1 : 0);
+    }
+    EXPECT_EQ(run(bob_, "factor rm 12345"), 1);
+}
+
+TEST_F(DeskNouns, FactorResetEndsWhatIsOpenAndInvitesAnew) {
+    open_unlock(bob_);
+    EXPECT_THAT(out(admin_, "factor reset bob"), ::testing::StartsWith("Invite code: "));
+    EXPECT_EQ(as_json(admin_, "factor ls --user bob")["factors"].size(), 0U);
+    EXPECT_EQ(run(bob_, "cert"), 1);
+}
+
+TEST_F(DeskNouns, GrantsAreCheckedBeforeTheyAreKept) {
+    const std::size_t before = as_json(admin_, "grant ls")["grants"].size();
+    for (const char* line :
+         {"grant add --group dev --vm web", "grant add --group nogroup --vm web --login deploy",
+          "grant add --group dev --vm web --login 'a b'",
+          "grant add --group dev --vm web --login deploy --ttl 10y",
+          "grant add --group dev --vm web --login deploy --from nowhere",
+          "grant add --group dev --vm web --login deploy --allow everything"}) {
+        EXPECT_NE(run(admin_, line), 0) << line;
+    }
+    EXPECT_EQ(as_json(admin_, "grant ls")["grants"].size(), before);
+}
+
+TEST_F(DeskNouns, GrantAddKeepsWhatItWasGivenAndGrantRmRemovesIt) {
+    const json grant = as_json(admin_,
+                               "grant add --group dev --vm 'db-*' --login postgres,backup --ttl 30m --from "
+                               "192.0.2.0/24 --command '/usr/bin/psql -l' --allow pty,port-forwarding");
+    EXPECT_EQ(grant["logins"].size(), 2U);
+    EXPECT_EQ(grant["ttl_seconds"], 1800);
+    EXPECT_EQ(grant["from"], "192.0.2.0/24");
+    EXPECT_EQ(grant["command"], "/usr/bin/psql -l");
+    EXPECT_EQ(as_json(bob_, "grant ls")["grants"].size(), 2U);
+    const Member eve = add_member("eve");
+    EXPECT_EQ(as_json(eve, "grant ls")["grants"].size(), 0U);
+    out(admin_, "grant rm " + grant["id"].get<std::string>());
+    EXPECT_EQ(as_json(bob_, "grant ls")["grants"].size(), 1U);
+    EXPECT_EQ(run(admin_, "grant rm " + grant["id"].get<std::string>()), 1);
+}
+
+TEST_F(DeskNouns, GroupsShowTheirMembersToThoseWhoAudit) {
+    EXPECT_EQ(as_json(admin_, "group ls")["groups"][0]["members"], json({"bob"}));
+    EXPECT_FALSE(as_json(bob_, "group ls")["groups"][0].contains("members"));
+    out(admin_, "group leave dev bob");
+    EXPECT_EQ(as_json(bob_, "group ls")["groups"].size(), 0U);
+}
+
+TEST_F(DeskNouns, VmTokenPrintsTheTokenAlone) {
+    const std::string token = out(admin_, "vm token --label env=prod --uses 3 --for 2h --name 'web-*'");
+    const auto parsed = ledger::take(protocol::JoinToken::parse(token.substr(0, token.size() - 1)));
+    EXPECT_EQ(parsed.broker.text(), "broker.example.org:7443");
+    EXPECT_EQ(parsed.broker_key, ledger::ledger_key().public_key().fingerprint());
+    const auto join = [&](const char* name) {
+        return write([&](ledger::Transaction& t) {
+            const auto key = ledger::take(keys::PrivateKey::generate(keys::KeyType::kEd25519));
+            return ledger::join_vm(t, parsed.id, parsed.secret.view(), ledger::take(VmName::parse(name)),
+                                   key.public_key().raw_ed25519(), {});
+        });
+    };
+    EXPECT_TRUE(join("web-1").has_value());
+    EXPECT_EQ(ledger::code_of(join("db-1")), Code::kRefused);
+    EXPECT_EQ(as_json(admin_, "vm show web-1")["labels"], json({"env=prod"}));
+}
+
+TEST_F(DeskNouns, VmTokenRefusesNonsense) {
+    for (const char* line :
+         {"vm token --uses 0", "vm token --uses many", "vm token --for never", "vm token --label nothing"}) {
+        EXPECT_EQ(run(admin_, line), 2) << line;
+        EXPECT_EQ(console_.stdout_text, "") << line;
+    }
+}
+
+TEST_F(DeskNouns, PeopleSeeTheVmsThatTheyMayLogInTo) {
+    add_vm("web-1");
+    add_vm("db-1");
+    const json seen = as_json(bob_, "vm ls")["vms"];
+    ASSERT_EQ(seen.size(), 1U);
+    EXPECT_EQ(seen[0]["name"], "web-1");
+    EXPECT_EQ(seen[0]["your_logins"], json({"deploy"}));
+    EXPECT_EQ(as_json(admin_, "vm ls")["vms"].size(), 2U);
+    EXPECT_EQ(run(bob_, "vm show db-1"), 1);
+    out(admin_, "vm rm web-1");
+    EXPECT_EQ(run(bob_, "vm show web-1"), 1);
+}
+
+TEST_F(DeskNouns, ExplainSaysTheRuleAndTheVmsOwnView) {
+    const ledger::Vm vm = add_vm("web-1");
+    fleet_->connect(vm.id);
+    EXPECT_THAT(out(bob_, "explain bob deploy web-1"), HasSubstr("denied"));
+    open_unlock(bob_);
+    const std::string said = out(bob_, "explain bob deploy web-1");
+    EXPECT_THAT(said, HasSubstr("group dev"));
+    EXPECT_THAT(said, HasSubstr("vm: web-1 is connected"));
+    EXPECT_THAT(said, HasSubstr("allowed"));
+    EXPECT_EQ(as_json(admin_, "explain bob root web-1")["allowed"], false);
+    EXPECT_EQ(run(admin_, "explain nobody deploy web-1"), 1);
+}
+
+TEST_F(DeskNouns, SessionsAreEndedAtTheirVm) {
+    const ledger::Vm vm = add_vm("web-1");
+    ledger::take(write([&](ledger::Transaction& t) {
+        protocol::SessionEvent event;
+        event.session = 77;
+        event.user = bob_.user.name;
+        event.login = ledger::take(Login::parse("deploy"));
+        event.key = bob_.key.fingerprint;
+        event.serial = Serial{5};
+        event.from = "192.0.2.9";
+        event.time = t.now;
+        return ledger::record_session_event(t, vm, event);
+    }));
+    const Member eve = add_member("eve");
+    open_unlock(eve);
+    open_unlock(bob_);
+    EXPECT_EQ(as_json(eve, "sessions ls")["sessions"].size(), 0U);
+    EXPECT_EQ(as_json(bob_, "sessions ls")["sessions"][0]["vm"], "web-1");
+    EXPECT_EQ(run(eve, "sessions end 77"), 1);
+    EXPECT_EQ(run(bob_, "sessions end 77"), 4); // the VM is away
+    fleet_->connect(vm.id);
+    out(bob_, "sessions end 77");
+    EXPECT_EQ(fleet_->ended, std::vector<std::uint64_t>{77});
+}
+
+TEST_F(DeskNouns, AuditShowsPeopleTheirOwnAndAuditorsAll) {
+    open_unlock(bob_);
+    out(bob_, "cert");
+    for (const json& event : as_json(bob_, "audit ls")["events"]) {
+        const std::string text = event.dump();
+        EXPECT_THAT(text, HasSubstr("bob")) << text;
+    }
+    EXPECT_GT(as_json(admin_, "audit ls --since 1h --limit 3")["events"].size(), 2U);
+    EXPECT_EQ(as_json(admin_, "audit verify")["intact"], true);
+    const std::string lines = out(admin_, "audit export");
+    EXPECT_EQ(json::parse(lines.substr(0, lines.find('\n')))["sequence"], 1);
+}
+
+TEST_F(DeskNouns, TheKrlLoadsInStockSshKeygenAndNamesWhatIsRevoked) {
+    open_unlock(bob_);
+    const std::string line = out(bob_, "cert");
+    EXPECT_EQ(as_json(admin_, "ca krl")["serials"], 0);
+    out(admin_, "revoke user bob --reason gone");
+    EXPECT_EQ(as_json(admin_, "ca krl")["serials"], 1);
+    const std::string krl = out(admin_, "ca krl");
+    EXPECT_TRUE(check_krl(as_bytes(krl), "/usr/bin/ssh-keygen").has_value());
+    EXPECT_EQ(krl.substr(0, 6), "SSHKRL");
+}
+
+TEST_F(DeskNouns, AKrlThatSshKeygenDoesNotReadIsNotGivenOut) {
+    EXPECT_EQ(ledger::code_of(check_krl(as_bytes("SSHKRL\n nonsense"), "/usr/bin/ssh-keygen")),
+              Code::kInternal);
+    EXPECT_TRUE(check_krl(as_bytes("nonsense"), "/nowhere/ssh-keygen").has_value());
+}
+
+TEST_F(DeskNouns, TheCaKeyIsALineForAuthorizedKeys) {
+    const std::string line = out(bob_, "ca pub");
+    EXPECT_EQ(line, ledger::ca_key().public_key().line() + " latchkey-ca\n");
+    EXPECT_EQ(as_json(bob_, "ca show")["keys"].size(), 2U);
+}
+
+TEST_F(DeskNouns, TablesFitTheTerminal) {
+    add_vm("web-1");
+    console_.has_terminal = true;
+    console_.columns = 30;
+    const std::string table = out(admin_, "vm ls");
+    std::size_t longest = 0;
+    std::size_t at = 0;
+    while (at < table.size()) {
+        const std::size_t end = table.find('\n', at);
+        longest = std::max(longest, end - at);
+        at = end + 1;
+    }
+    EXPECT_LE(longest, 32U); // "…" is three bytes wide
+    EXPECT_THAT(table, ::testing::StartsWith("NAME"));
+}
+
+} // namespace
+} // namespace latchkey::desk
