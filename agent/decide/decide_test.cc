@@ -21,7 +21,7 @@ protected:
     Result<VerifiedGrant> verify(const protocol::Grant& grant) const { return verify_grant(grant, judged()); }
     Offer plain() const { return {issuer_.login, issuer_.key(), {}, {}}; }
     static Offer exact(const VerifiedGrant& grant) {
-        return {grant.login, grant.key, grant.serial(), grant.digest};
+        return {grant.login, grant.key, grant.serial, grant.digest};
     }
     void revoke(const char* kind, const std::string& text) {
         const Epoch next{revocations_.epoch().value + 1};
@@ -40,7 +40,7 @@ TEST_F(Grants, AreGoodWhereBothKeysSignedAndNothingWasRevoked) {
     const auto grant = verify(issuer_.make());
     ASSERT_TRUE(grant) << grant.error().message;
     EXPECT_EQ(grant->user.str(), "bob");
-    EXPECT_EQ(grant->serial().value, 7U);
+    EXPECT_EQ(grant->serial.value, 7U);
     EXPECT_EQ(grant->ends_at, kNow + from_seconds(1800));
     EXPECT_TRUE(answers(*grant, plain()));
     EXPECT_TRUE(answers(*grant, exact(*grant)));
@@ -189,7 +189,7 @@ TEST_F(Grants, LeaveTheCacheWhenRevokedOrEnded) {
     cache.put(*verify(issuer_.make(8)), GrantCache::Serves::kPlainKeyToo);
     revoke("cert", "7");
     EXPECT_EQ(cache.drop_ended(judged()), 1U);
-    EXPECT_EQ(cache.find(plain()).grant->serial().value, 8U);
+    EXPECT_EQ(cache.find(plain()).grant->serial.value, 8U);
     now_ = kNow + from_seconds(1800);
     EXPECT_EQ(cache.drop_ended(judged()), 1U);
     EXPECT_EQ(cache.find(plain()).grant, nullptr);

@@ -89,7 +89,7 @@ std::size_t GrantCache::verify_again(const JudgedBy& by) {
         again.user = grant.user;
         again.login = grant.login;
         again.key = grant.key;
-        again.certificate = grant.certificate.blob();
+        again.certificate = grant.certificate;
         again.statement = grant.statement;
         again.lines = grant.lines;
         again.ends_at = grant.ends_at;

@@ -56,12 +56,12 @@ std::string expiry(Micros wall) {
     return {text.data(), std::strftime(text.data(), text.size(), "%Y%m%d%H%M%SZ", &parts)};
 }
 
-Result<std::string> one_line(const VerifiedGrant& grant, const protocol::GrantLine& rule,
-                             bool certificate_offered, Micros ends_at_wall) {
-    const cert::Content& content = grant.certificate.content();
+Result<std::string> one_line(const Login& login, const cert::Certificate& certificate,
+                             const protocol::GrantLine& rule, bool certificate_offered, Micros ends_at_wall) {
+    const cert::Content& content = certificate.content();
     std::string out;
     out.reserve(1024);
-    if (certificate_offered) out += "cert-authority,principals=\"" + grant.login.str() + "\",";
+    if (certificate_offered) out += "cert-authority,principals=\"" + login.str() + "\",";
     out += "restrict";
     for (const Permission& permission : kPermissions) {
         const bool by_rule = std::ranges::find(rule.allow, permission.option) != rule.allow.end();
@@ -81,15 +81,17 @@ Result<std::string> one_line(const VerifiedGrant& grant, const protocol::GrantLi
     out += ",expiry-time=\"" + expiry(ends_at_wall) + "\"";
     if (rule.verify_required || find_option(content.critical_options, "verify-required") != nullptr)
         out += ",verify-required";
-    return out + " " + (certificate_offered ? grant.certificate.ca() : content.subject).line();
+    return out + " " + (certificate_offered ? certificate.ca() : content.subject).line();
 }
 
 } // namespace
 
 KeyLines key_lines(const VerifiedGrant& grant, bool certificate_offered, Micros ends_at_wall) {
     KeyLines out;
+    const auto certificate = cert::Certificate::from_blob(grant.certificate);
+    if (!certificate) return {{}, certificate.error().message};
     for (const protocol::GrantLine& rule : grant.lines) {
-        auto line = one_line(grant, rule, certificate_offered, ends_at_wall);
+        auto line = one_line(grant.login, *certificate, rule, certificate_offered, ends_at_wall);
         if (line) {
             out.lines.push_back(*std::move(line));
         } else {

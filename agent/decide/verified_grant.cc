@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/decide/verified_grant.h"
 
+#include <algorithm>
+
 #include "core/cert/statement.h"
 
 namespace latchkey::agent {
@@ -8,11 +10,9 @@ namespace {
 
 constexpr std::int64_t kMaxSeconds = INT64_MAX / 1'000'000;
 
-Status check_window(const cert::Content& content, const JudgedBy& by) {
-    const auto after = static_cast<std::uint64_t>(std::max<std::int64_t>(by.broker_now.seconds(), 0));
-    if (after < content.valid_after)
-        return fail(Code::kNotYetValid, "certificate that is not yet valid in broker time");
-    return {};
+Micros start_of(const cert::Content& content) {
+    return from_seconds(
+        static_cast<std::int64_t>(std::min(content.valid_after, static_cast<std::uint64_t>(kMaxSeconds))));
 }
 
 Micros end_of(const cert::Content& content, Micros grant_end) {
@@ -42,7 +42,7 @@ Result<TrustedKeys> TrustedKeys::parse(const protocol::TrustSet& trust) {
 }
 
 revocation::Credential VerifiedGrant::credential(const VmName& vm) const {
-    return {user, key, serial(), ca, vm, issued_at};
+    return {user, key, serial, ca, vm, issued_at};
 }
 
 Result<VerifiedGrant> verify_grant(const protocol::Grant& grant, const JudgedBy& by) {
@@ -54,7 +54,6 @@ Result<VerifiedGrant> verify_grant(const protocol::Grant& grant, const JudgedBy&
     LK_TRY(certificate, cert::Certificate::from_blob(grant.certificate));
     const cert::Content& content = certificate.content();
     LK_CHECK(cert::verify(certificate, by.trusted.cas, by.broker_latest, grant.login));
-    LK_CHECK(check_window(content, by));
     if (content.subject.fingerprint() != grant.key)
         return fail(Code::kRefused, "the certificate is over another key than the grant names");
     if (content.key_id != grant.user.str() + "/" + std::to_string(content.serial.value))
@@ -65,11 +64,18 @@ Result<VerifiedGrant> verify_grant(const protocol::Grant& grant, const JudgedBy&
     if (statement.certificate_digest != digest || statement.serial != content.serial)
         return fail(Code::kBadSignature, "the ledger's statement is over another certificate");
 
-    const Micros ends_at = end_of(content, grant.ends_at);
-    Fingerprint ca = certificate.ca().fingerprint();
-    VerifiedGrant verified{grant.user,        grant.login,         grant.key, std::move(ca),
-                           std::move(digest), statement.issued_at, ends_at,   std::move(certificate),
-                           grant.lines,       grant.statement};
+    const VerifiedGrant verified{.user = grant.user,
+                                 .login = grant.login,
+                                 .key = grant.key,
+                                 .ca = certificate.ca().fingerprint(),
+                                 .digest = std::move(digest),
+                                 .issued_at = statement.issued_at,
+                                 .ends_at = end_of(content, grant.ends_at),
+                                 .starts_at = start_of(content),
+                                 .serial = content.serial,
+                                 .certificate = grant.certificate,
+                                 .statement = grant.statement,
+                                 .lines = grant.lines};
     LK_CHECK(still_holds(verified, by));
     return verified;
 }
@@ -83,7 +89,8 @@ Status answers(const VerifiedGrant& grant, const Offer& asked) {
 }
 
 Status still_holds(const VerifiedGrant& grant, const JudgedBy& by) {
-    LK_CHECK(check_window(grant.certificate.content(), by));
+    if (by.broker_now < grant.starts_at)
+        return fail(Code::kNotYetValid, "certificate that is not yet valid in broker time");
     if (by.broker_latest >= grant.ends_at) return fail(Code::kExpired, "grant that has ended");
     if (const auto covering = by.revocations.covers(grant.credential(by.vm))) {
         return fail(Code::kRevoked, "revoked by epoch " + std::to_string(covering->epoch.value) + " (" +

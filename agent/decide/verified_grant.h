@@ -52,11 +52,12 @@ struct VerifiedGrant {
     Bytes digest; // SHA-256 of the certificate
     Micros issued_at;
     Micros ends_at; // the grant's or the certificate's end, whichever is first; broker time
-    cert::Certificate certificate;
-    std::vector<protocol::GrantLine> lines;
+    Micros starts_at;
+    Serial serial;
+    Bytes certificate; // the blob alone: a thousand of these are held, and parsing one costs microseconds
     Bytes statement;
+    std::vector<protocol::GrantLine> lines;
 
-    Serial serial() const { return certificate.content().serial; }
     revocation::Credential credential(const VmName& vm) const;
 };
 

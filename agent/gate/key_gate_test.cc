@@ -57,20 +57,46 @@ TEST_F(KeyGateTest, DeniesACertificateThatTheLedgerDoesNotKnow) {
     EXPECT_THAT(answer->reason, HasSubstr("not the one that the ledger knows"));
 }
 
-TEST_F(KeyGateTest, DeniesWhatTheBrokerDeniesAndDoesNotAskAgainWithinASecond) {
+TEST_F(KeyGateTest, DeniesWhatTheBrokerDeniesAndRemembersNoDenial) {
     ask(question());
     protocol::Grant denial = issuer.make();
     denial.decision = protocol::GrantDecision::kDeny;
     denial.reason = "no live unlock";
     broker_says(denial);
     EXPECT_TRUE(is_denied());
-    ask(question());
-    EXPECT_TRUE(is_denied());
-    EXPECT_EQ(fetched(), 1U);
-    loop.advance(from_seconds(1));
-    ask(question());
+    ask(question()); // the person has unlocked meanwhile
     EXPECT_EQ(fetched(), 2U);
     broker_says(issuer.make());
+    EXPECT_TRUE(is_allowed());
+}
+
+TEST_F(KeyGateTest, AsksAgainForAStaleGrantAndLetsTheNewAnswerDecide) {
+    hold_grant();
+    state.grants.make_stale(); // a Refresh: an unlock or a rule has ended
+    ask(question());
+    ASSERT_EQ(fetched(), 2U);
+    EXPECT_FALSE(answer);
+    broker_says(issuer.make());
+    EXPECT_TRUE(is_allowed());
+    ask(question());
+    EXPECT_EQ(fetched(), 2U) << "and now it is held again";
+
+    state.grants.make_stale();
+    ask(question());
+    protocol::Grant denial = issuer.make();
+    denial.decision = protocol::GrantDecision::kDeny;
+    broker_says(denial);
+    EXPECT_TRUE(is_denied());
+    state.lease.go_offline();
+    ask(question());
+    EXPECT_TRUE(is_denied()) << "the broker's last word counts without it as well";
+}
+
+TEST_F(KeyGateTest, ServesAStaleGrantWithoutABroker) {
+    hold_grant();
+    state.grants.make_stale();
+    state.lease.go_offline();
+    ask(question());
     EXPECT_TRUE(is_allowed());
 }
 
