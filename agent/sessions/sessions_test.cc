@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/sessions/sessions.h"
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "agent/sessions/footprint.h"
+#include "agent/sessions/process_tree_for_test.h"
+#include "agent/sessions/tree_ender.h"
+
+namespace latchkey::agent {
+namespace {
+
+posix::Deadline soon() {
+    return posix::Deadline::after(from_seconds(20));
+}
+
+BoundSession bound_to(const ProcessId& monitor) {
+    BoundSession session;
+    session.monitor = monitor;
+    session.login = *Login::parse("alice");
+    return session;
+}
+
+EndResult end_tree(const ProcessId& monitor) {
+    return TreeEnder().end(bound_to(monitor), soon());
+}
+
+TEST(ProcessTest, IsNamedByPidAndStartTime) {
+    const auto self = process_of(::getpid());
+    ASSERT_TRUE(self);
+    EXPECT_EQ(self->pid, ::getpid());
+    EXPECT_GT(self->start_ticks, 0U);
+    EXPECT_EQ(process_of(0x7fffffff).error().code, Code::kNotFound);
+}
+
+TEST(ProcessTest, CountsAsGoneOnceItIsAZombie) {
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(0);
+    siginfo_t info;
+    ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+    EXPECT_EQ(process_of(pid).error().code, Code::kNotFound);
+    ::waitpid(pid, nullptr, 0);
+}
+
+TEST(ProcessTest, MayHaveAnyName) {
+    ProcessTree tree(1, [](int report_fd) {
+        ProcessTree::start(report_fd, [](int) { ::prctl(PR_SET_NAME, ") Z 1 (", 0, 0, 0); });
+    });
+    EXPECT_EQ(tree.alive(), 2);
+    EXPECT_EQ(*parent_of(tree.ids()[1]), tree.root());
+}
+
+TEST(ProcessTest, HasAParentOnlyWhileItIsTheSameProcess) {
+    ProcessTree tree(0, [](int) {});
+    EXPECT_EQ(*parent_of(tree.root()), *process_of(::getpid()));
+    ProcessId another = tree.root();
+    ++another.start_ticks;
+    EXPECT_EQ(parent_of(another).error().code, Code::kNotFound);
+    EXPECT_EQ(HeldProcess::hold(another).error().code, Code::kNotFound);
+    EXPECT_TRUE(HeldProcess::hold(tree.root()));
+}
+
+TEST(ProcessTest, IsAliveWhileAThreadOfItIs) {
+    ProcessTree tree(1, [](int report_fd) {
+        ProcessTree::start(report_fd, [](int fd) {
+            pthread_t thread;
+            const auto run = [](void* arg) -> void* {
+                // Reports once the first thread has gone, which /proc shows as a zombie.
+                while (facts_of(::getpid())->state != 'Z') ::usleep(1000);
+                ProcessTree::report(*static_cast<int*>(arg));
+                for (;;) ::pause();
+            };
+            ::pthread_create(&thread, nullptr, run, &fd);
+            ::syscall(SYS_exit, 0); // this thread alone
+        });
+    });
+    EXPECT_EQ(tree.alive(), 2);
+    const auto held = HeldProcess::hold(tree.ids()[1]);
+    ASSERT_TRUE(held);
+    EXPECT_FALSE(held->is_gone());
+    EXPECT_EQ(end_tree(tree.root()), EndResult::kGone);
+    EXPECT_TRUE(held->is_gone());
+}
+
+TEST(ScopeTest, IsReadFromTheCgroupLines) {
+    EXPECT_EQ(scope_in("0::/user.slice/user-1000.slice/session-12.scope\n"), "12");
+    EXPECT_EQ(scope_in("4:memory:/x\n1:name=systemd:/user.slice/session-c3.scope\n0::/\n"), "c3");
+    EXPECT_EQ(scope_in("0::/user.slice/user-0.slice/session-7.scope/made/below\n"), "7");
+    EXPECT_EQ(scope_in("0::/system.slice/ssh.service\n"), "");
+    EXPECT_EQ(scope_in("0::/user.slice/session-.scope\n"), "");
+    EXPECT_EQ(scope_in("0::/user.slice/session-12.service\n"), "");
+    EXPECT_EQ(scope_in(""), "");
+}
+
+TEST(TreeEnderTest, EndsTheMonitorAndAllItsDescendants) {
+    ProcessTree tree(4, [](int report_fd) {
+        ProcessTree::start(report_fd, [](int fd) {
+            ProcessTree::start(fd);
+            ProcessTree::start(fd, [](int inner) { ProcessTree::start(inner); });
+        });
+    });
+    ASSERT_EQ(tree.alive(), 5);
+    EXPECT_EQ(end_tree(tree.root()), EndResult::kGone);
+    EXPECT_EQ(tree.alive(), 0);
+}
+
+TEST(TreeEnderTest, EndsWhatIgnoresSignalsOrIsStoppedOrHasASessionOfItsOwn) {
+    ProcessTree tree(3, [](int report_fd) {
+        ProcessTree::start(report_fd, [](int) {
+            for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGQUIT}) ::signal(signal, SIG_IGN);
+        });
+        ProcessTree::start(report_fd, [](int fd) {
+            ProcessTree::report(fd);
+            ::raise(SIGSTOP);
+        });
+        ProcessTree::start(report_fd, [](int) { ::setsid(); });
+    });
+    ASSERT_EQ(tree.alive(), 4);
+    EXPECT_EQ(end_tree(tree.root()), EndResult::kGone);
+    EXPECT_EQ(tree.alive(), 0);
+}
+
+TEST(TreeEnderTest, OutrunsATreeThatForksWithoutEnd) {
+    int alive[2]; // each process of the tree holds the writing end
+    ASSERT_EQ(::pipe2(alive, O_CLOEXEC), 0);
+    {
+        ProcessTree tree(1, [](int report_fd) {
+            ProcessTree::start(report_fd, [](int fd) {
+                ProcessTree::report(fd);
+                for (;;) {
+                    if (::fork() == 0) {
+                        ::usleep(2000);
+                        ::_exit(0);
+                    }
+                    ::usleep(200);
+                    while (::waitpid(-1, nullptr, WNOHANG) > 0) continue;
+                }
+            });
+        });
+        ::close(alive[1]);
+        EXPECT_EQ(end_tree(tree.root()), EndResult::kGone);
+        char byte = 0;
+        EXPECT_EQ(::read(alive[0], &byte, 1), 0) << "end of file: nobody is left";
+    }
+    ::close(alive[0]);
+}
+
+TEST(TreeEnderTest, LeavesEverybodyElseAlone) {
+    ProcessTree other(1, [](int report_fd) { ProcessTree::start(report_fd); });
+    ProcessTree tree(1, [](int report_fd) { ProcessTree::start(report_fd); });
+    EXPECT_EQ(end_tree(tree.root()), EndResult::kGone);
+    EXPECT_EQ(tree.alive(), 0);
+    EXPECT_EQ(other.alive(), 2);
+}
+
+TEST(TreeEnderTest, TouchesNoProcessThatGotThePidOfADeadMonitor) {
+    ProcessTree tree(1, [](int report_fd) { ProcessTree::start(report_fd); });
+    ProcessId before = tree.root();
+    --before.start_ticks;
+    EXPECT_EQ(end_tree(before), EndResult::kGone);
+    EXPECT_EQ(tree.alive(), 2);
+}
+
+TEST(TreeEnderTest, SaysWhereAProcessIsStillThere) {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root to become another user";
+    ProcessTree tree(0, [](int) {});
+    const pid_t powerless = ::fork();
+    if (powerless == 0) {
+        if (::setuid(65534) != 0) ::_exit(99);
+        const auto result = TreeEnder().end(bound_to(tree.root()), posix::Deadline::after(from_millis(50)));
+        ::_exit(static_cast<int>(result));
+    }
+    int status = 0;
+    ::waitpid(powerless, &status, 0);
+    EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(EndResult::kStillThere));
+    EXPECT_EQ(tree.alive(), 1);
+}
+
+// Takes an audit session of its own, as pam_loginuid does, and becomes that user.
+bool log_in_as(uid_t uid) {
+    std::ofstream file("/proc/self/loginuid");
+    file << uid;
+    file.close();
+    return file.good() && audit_session_of(::getpid()).has_value();
+}
+
+TEST(TreeEnderTest, EndsWhatDaemonisedAwayButBearsTheAuditSession) {
+    const pid_t probe = ::fork();
+    if (probe == 0) ::_exit(::geteuid() == 0 && log_in_as(65534) ? 0 : 1);
+    int status = 0;
+    ::waitpid(probe, &status, 0);
+    if (status != 0) GTEST_SKIP() << "the kernel gives no audit session here";
+    ProcessTree tree(1, [](int report_fd) {
+        log_in_as(65534);
+        const pid_t middle = ::fork();
+        if (middle == 0) {
+            if (::setuid(65534) != 0) ::_exit(1);
+            ::setsid();
+            ProcessTree::start(report_fd, [parent = ::getpid()](int) {
+                while (::getppid() == parent) ::usleep(1000);
+            });
+            ::_exit(0);
+        }
+        ::waitpid(middle, nullptr, 0);
+    });
+    ASSERT_EQ(tree.alive(), 2);
+    EXPECT_NE(*parent_of(tree.ids()[1]), tree.root());
+    EXPECT_EQ(end_tree(tree.root()), EndResult::kGone);
+    EXPECT_EQ(tree.alive(), 0);
+}
+
+TEST(SessionTableTest, KeepsOneSessionAMonitor) {
+    SessionTable table;
+    BoundSession one = bound_to(ProcessId{10, 100});
+    one.id = 1;
+    BoundSession again = one;
+    again.id = 2;
+    BoundSession other = bound_to(ProcessId{10, 101}); // the pid used again
+    other.id = 3;
+    table.add(one);
+    table.add(again);
+    table.add(other);
+    ASSERT_EQ(table.all().size(), 2U);
+    EXPECT_EQ(table.all()[0].id, 2U);
+    EXPECT_EQ(table.all()[1].id, 3U);
+    EXPECT_EQ(table.remove_by_monitor(ProcessId{10, 100})->id, 2U);
+    EXPECT_FALSE(table.remove_by_monitor(ProcessId{10, 100}));
+    EXPECT_EQ(table.all().size(), 1U);
+}
+
+TEST(SessionTableTest, DropsThoseWhoseMonitorIsGone) {
+    ProcessTree tree(0, [](int) {});
+    SessionTable table;
+    table.add(bound_to(tree.root()));
+    ProcessId dead = tree.root();
+    --dead.start_ticks;
+    table.add(bound_to(dead));
+    const auto dropped = table.drop_dead();
+    ASSERT_EQ(dropped.size(), 1U);
+    EXPECT_EQ(dropped[0].monitor, dead);
+    ASSERT_EQ(table.all().size(), 1U);
+    EXPECT_EQ(table.all()[0].monitor, tree.root());
+    EXPECT_TRUE(table.drop_dead().empty());
+}
+
+} // namespace
+} // namespace latchkey::agent
