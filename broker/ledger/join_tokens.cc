@@ -178,6 +178,7 @@ Result<FreshToken> add_join_token(Transaction& t, std::uint32_t uses, Micros end
                      token.id, token.secret_hash, token.uses_left, token.ends_at, token.name_pattern,
                      encode_labels(labels), mac_of(t, token, 1)));
     std::vector<std::string> words;
+    words.reserve(labels.size());
     for (const protocol::KeyValue& label : labels) words.push_back(label.name + "=" + label.value);
     LK_CHECK(append_audit(t, {actor, "vm.token", "token:" + token.id, "done",
                               Detail()

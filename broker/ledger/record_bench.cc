@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <thread>
@@ -138,8 +139,8 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: record_bench FOLDER [THREADS [SECONDS]]\n");
         return 2;
     }
-    const auto threads = argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 16u;
-    const double seconds = argc > 3 ? std::atof(argv[3]) : 4;
+    const auto threads = argc > 2 ? static_cast<unsigned>(std::strtoul(argv[2], nullptr, 10)) : 16u;
+    const double seconds = argc > 3 ? std::strtod(argv[3], nullptr) : 4;
     const auto done = latchkey::ledger::run(argv[1], threads == 0 ? 1 : threads, seconds);
     if (done) return 0;
     std::fprintf(stderr, "%s\n", done.error().line().c_str());

@@ -4,8 +4,6 @@
 // columns in order (id, version, content …, mac) and its content's encoding, which the MAC covers;
 // take_row() gives the value only where it is well formed and its MAC fits, and reports it otherwise.
 
-#include <array>
-#include <concepts>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,90 +11,12 @@
 
 #include "broker/ledger/ledger.h"
 #include "broker/ledger/model.h"
+#include "broker/ledger/query.h"
 #include "broker/ledger/seal.h"
 #include "broker/ledger/tamper_log.h"
 #include "core/wire/writer.h"
 
 namespace latchkey::ledger {
-
-using plugin_host::Value;
-using Row = std::vector<Value>;
-
-// Values for parameters.
-inline Value to_value(std::int64_t value) {
-    return value;
-}
-inline Value to_value(std::uint64_t value) {
-    return static_cast<std::int64_t>(value);
-}
-inline Value to_value(std::uint32_t value) {
-    return static_cast<std::int64_t>(value);
-}
-inline Value to_value(bool value) {
-    return static_cast<std::int64_t>(value);
-}
-inline Value to_value(Micros value) {
-    return value.value;
-}
-inline Value to_value(std::string_view value) {
-    return std::string(value);
-}
-inline Value to_value(const std::string& value) {
-    return value;
-}
-inline Value to_value(const char* value) {
-    return std::string(value);
-}
-inline Value to_value(ByteView value) {
-    return to_bytes(value);
-}
-inline Value to_value(const Bytes& value) {
-    return value;
-}
-inline Value to_value(const Sealer::Mac& value) {
-    return Bytes(value.begin(), value.end());
-}
-template <class Tag>
-Value to_value(const Name<Tag>& value) {
-    return value.str();
-}
-template <class Tag>
-Value to_value(Number<Tag> value) {
-    return static_cast<std::int64_t>(value.value);
-}
-template <class E>
-requires std::is_enum_v<E> Value to_value(E value) {
-    return static_cast<std::int64_t>(value);
-}
-
-template <class... Parameters>
-Result<plugin_host::Rows> query(Transaction& t, std::string_view sql, const Parameters&... parameters) {
-    const std::array<Value, sizeof...(Parameters)> values{to_value(parameters)...};
-    return t.sql.run(sql, values);
-}
-
-// The first row, if any.
-template <class... Parameters>
-Result<std::optional<Row>> query_one(Transaction& t, std::string_view sql, const Parameters&... parameters) {
-    LK_TRY(rows, query(t, sql, parameters...));
-    if (rows.rows.empty()) return std::optional<Row>();
-    return std::optional<Row>(std::move(rows.rows.front()));
-}
-
-template <class... Parameters>
-Status execute(Transaction& t, std::string_view sql, const Parameters&... parameters) {
-    LK_TRY(rows, query(t, sql, parameters...));
-    return {};
-}
-
-// For an update that must meet exactly one row; `what` was changed or removed meanwhile otherwise.
-template <class... Parameters>
-Status execute_on_one(Transaction& t, const std::string& what, std::string_view sql,
-                      const Parameters&... parameters) {
-    LK_TRY(rows, query(t, sql, parameters...));
-    if (rows.changed == 1) return {};
-    return fail(Code::kConflict, what + " was changed meanwhile", "try again");
-}
 
 // Takes the columns of one row in order. A wrong type, a number out of range or a text that does not parse
 // makes it bad; the values are then defaults.

@@ -35,6 +35,7 @@ std::vector<std::string> split(std::string_view text) {
 
 std::vector<std::string> texts(const std::vector<Login>& logins) {
     std::vector<std::string> words;
+    words.reserve(logins.size());
     for (const Login& login : logins) words.push_back(login.str());
     return words;
 }

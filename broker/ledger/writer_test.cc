@@ -55,6 +55,7 @@ TEST_F(Commits, AFailingJobAmongFiftyDoesNotFailItsNeighbours) {
     std::barrier start(kThreads);
     std::vector<Code> codes(kThreads, Code::kUsage);
     std::vector<std::thread> threads;
+    threads.reserve(kThreads);
     for (int i = 0; i < kThreads; ++i) {
         threads.emplace_back([&, i] {
             start.arrive_and_wait();
@@ -79,6 +80,7 @@ TEST_F(Commits, EpochsAndSequencesHaveNoGapUnderEightThreads) {
     constexpr int kThreads = 8;
     constexpr int kRounds = 25;
     std::vector<Person> people;
+    people.reserve(kThreads);
     for (int i = 0; i < kThreads; ++i) people.push_back(add_person("user" + std::to_string(i)));
     add_person("victim");
     std::vector<std::vector<std::uint64_t>> epochs(kThreads);
@@ -225,6 +227,7 @@ TEST_F(Commits, TooManyWaitingJobsAreRefusedAtOnce) {
     std::atomic<int> refused{0};
     std::atomic<int> done{0};
     std::vector<std::thread> threads;
+    threads.reserve(5);
     for (int i = 0; i < 5; ++i) {
         threads.emplace_back([&, i] {
             const Status status = add("user" + std::to_string(i));
