@@ -2,6 +2,8 @@
 // Who may do what, and what the commands of one's own say.
 #include <gmock/gmock.h>
 
+#include <fstream>
+#include <iterator>
 #include <set>
 
 #include "broker/desk/desk_fixture.h"
@@ -117,6 +119,23 @@ TEST_F(DeskOwn, EveryCommandHasUsageAndHelp) {
         EXPECT_TRUE(words.insert(command->words).second) << command->words << " stands twice";
         EXPECT_FALSE(command->says.empty()) << command->words;
         EXPECT_NE(command->run, nullptr) << command->words;
+    }
+}
+
+TEST_F(DeskOwn, TheDocumentNamesEachCommandWithItsRoleAndFactor) {
+    std::ifstream file(LK_DOCS "/commands.md");
+    const std::string document{std::istreambuf_iterator<char>(file), {}};
+    for (const Command* command : all_commands()) {
+        std::string usage =
+            std::string(command->words) + (command->usage.empty() ? "" : " ") + std::string(command->usage);
+        for (std::size_t at = 0; (at = usage.find('|', at)) != std::string::npos; at += 2)
+            usage.insert(at, "\\");
+        const char* freshness = command->freshness == Freshness::kNone     ? "-"
+                                : command->freshness == Freshness::kUnlock ? "unlock"
+                                : command->freshness == Freshness::kLogin  ? "login"
+                                                                           : "recent";
+        EXPECT_THAT(document, HasSubstr("| `" + usage + "` | " + std::string(role_name(command->role)) +
+                                        " | " + freshness + " |"));
     }
 }
 

@@ -189,7 +189,8 @@ RawJson receipts_json(const std::vector<ledger::ReceiptRow>& rows) {
                         {"trouble", receipt.trouble},
                         {"signature", to_base64(receipt.signature)}});
     }
-    return {list.dump()};
+    // A VM's words may be anything: what is not UTF-8 is replaced.
+    return {list.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)};
 }
 
 Status show(Call& call) {

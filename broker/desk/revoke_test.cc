@@ -62,6 +62,12 @@ TEST_F(DeskRevoke, PeopleTakeAwayWhatIsTheirOwnAndNothingElse) {
     EXPECT_EQ(as_json(admin_, "revoke ls")["revocations"].size(), 1U);
 }
 
+TEST_F(DeskRevoke, TakesAReasonOfSeveralWordsAsSshHandsThemOver) {
+    const json document = as_json(admin_, "revoke user bob --reason laptop stolen --wait 1s");
+    EXPECT_EQ(document["reason"], "laptop stolen");
+    EXPECT_EQ(document["what"], "bob");
+}
+
 TEST_F(DeskRevoke, RefusesWhatIsNotThereAndWhatIsNoSelector) {
     EXPECT_EQ(run(admin_, "revoke user nobody --reason gone"), 1);
     EXPECT_EQ(run(admin_, "revoke cert 12345 --reason gone"), 1);
