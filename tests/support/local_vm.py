@@ -117,9 +117,10 @@ class LocalVm(Vm):
     def agent_program(self):
         return self.build.program("latchkey-agent")
 
-    def start_agent(self):
+    def start_agent(self, **environment):
         self.agent = Daemon(self.place, [self.agent_program, "run", "--config", self.agent_config],
-                            self.folder / "agent.log", self.build.environment(self.place.reports)).start()
+                            self.folder / "agent.log",
+                            {**self.build.environment(self.place.reports), **environment}).start()
         return self
 
     def stop_agent(self):
