@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <csignal>
 #include <map>
-#include <set>
 
 namespace latchkey::agent {
 namespace {
@@ -59,12 +58,13 @@ Footprint footprint_of(const ProcessId& monitor) {
     return footprint;
 }
 
-bool scope_is_populated(const std::string& scope) {
-    if (scope.empty()) return false;
-    const std::vector<ProcessFacts> all = all_processes();
-    return std::any_of(all.begin(), all.end(), [&](const ProcessFacts& facts) {
-        return !facts.is_zombie && scope_of(facts.id.pid) == scope;
-    });
+std::set<std::string> populated_scopes() {
+    std::set<std::string> scopes;
+    for (const ProcessFacts& facts : all_processes()) {
+        if (!facts.is_zombie) scopes.insert(scope_of(facts.id.pid));
+    }
+    scopes.erase(std::string());
+    return scopes;
 }
 
 std::vector<ProcessId> find_processes(const Footprint& footprint, std::span<const HeldProcess> more) {

@@ -5,6 +5,7 @@
 // Never includes PID 1 or this process.
 
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,8 +23,8 @@ struct Footprint {
 // What can be told while the monitor lives; without it only the monitor's own entry.
 Footprint footprint_of(const ProcessId& monitor);
 
-// Whether anything sits in the scope of that name, whoever's it is.
-bool scope_is_populated(const std::string& scope);
+// The logind scopes in which anything sits, whoever's they are.
+std::set<std::string> populated_scopes();
 
 // The processes of the footprint, and all descendants of `more`.
 std::vector<ProcessId> find_processes(const Footprint& footprint, std::span<const HeldProcess> more = {});

@@ -85,7 +85,8 @@ EndResult LogindEnder::end(const BoundSession& session, const posix::Deadline& d
     Footprint footprint = footprint_of(session.monitor);
     // Held from the start: a child that leaves the scope and loses its parent is still known.
     std::vector<HeldProcess> held = hold_processes(footprint);
-    auto logind = connect_(deadline);
+    // A bus that hangs must leave time for the other way.
+    auto logind = connect_(within(from_millis(deadline.poll_millis() / 2), deadline));
     auto found = logind ? find_session(**logind, session) : Result<LogindSession>(fail(logind.error()));
     if (!found && found.error().code != Code::kNotFound) return TreeEnder().end(session, deadline);
     if (found) {

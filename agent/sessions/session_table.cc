@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <set>
 
-#include "agent/sessions/process.h"
+#include "agent/sessions/footprint.h"
 #include "agent/sessions/sessions.h"
 
 namespace latchkey::agent {
@@ -36,9 +37,13 @@ std::vector<BoundSession> SessionTable::all() const {
 }
 
 std::vector<BoundSession> SessionTable::drop_dead() {
-    const auto is_alive = [](const BoundSession& session) {
+    std::optional<std::set<std::string>> scopes; // looked at only where a monitor is gone
+    const auto is_alive = [&](const BoundSession& session) {
         const auto now = process_of(session.monitor.pid);
-        return now && *now == session.monitor;
+        if (now && *now == session.monitor) return true;
+        if (session.logind_session.empty()) return false;
+        if (!scopes) scopes = populated_scopes();
+        return scopes->contains(session.logind_session);
     };
     const std::lock_guard lock(mutex_);
     const auto first_dead = std::stable_partition(sessions_.begin(), sessions_.end(), is_alive);

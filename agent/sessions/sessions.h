@@ -65,7 +65,10 @@ public:
     void add(BoundSession session); // replaces what the same monitor held
     std::optional<BoundSession> remove_by_monitor(const ProcessId& monitor);
     std::vector<BoundSession> all() const;
-    std::vector<BoundSession> drop_dead(); // removes and returns those whose monitor is gone
+    // Removes and returns those that are over: the monitor is gone and so is all that sat in the session's
+    // scope. A job left behind by nohup or tmux keeps its session in the table, so that end() still reaches
+    // it.
+    std::vector<BoundSession> drop_dead();
 
 private:
     mutable std::mutex mutex_;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -212,6 +213,76 @@ TEST(TreeEnderTest, EndsWhatDaemonisedAwayButBearsTheAuditSession) {
     EXPECT_NE(*parent_of(tree.ids()[1]), tree.root());
     EXPECT_EQ(end_tree(tree.root()), EndResult::kGone);
     EXPECT_EQ(tree.alive(), 0);
+}
+
+// A cgroup named as logind names a session's scope, made by hand where there is no logind.
+class OwnScope : public ::testing::Test {
+protected:
+    void SetUp() override {
+        std::ifstream mounts("/proc/mounts");
+        for (std::string kind, where, type, rest; mounts >> kind >> where >> type;) {
+            std::getline(mounts, rest);
+            if (type != "cgroup2") continue;
+            folder_ = where + "/session-" + name_ + ".scope";
+            is_made_ = ::mkdir(folder_.c_str(), 0755) == 0;
+        }
+        if (!is_made_) GTEST_SKIP() << "cannot make a cgroup here";
+    }
+    void TearDown() override {
+        for (int i = 0; is_made_ && i < 1000 && ::rmdir(folder_.c_str()) != 0; ++i) ::usleep(1000);
+    }
+    void put(const ProcessId& process) const {
+        std::ofstream(folder_ + "/cgroup.procs") << process.pid << std::flush;
+        ASSERT_EQ(scope_of(process.pid), name_);
+    }
+    BoundSession session_of(const ProcessId& monitor) const {
+        BoundSession session = bound_to(monitor);
+        session.logind_session = name_;
+        return session;
+    }
+
+    std::string name_ = "lktest" + std::to_string(::getpid());
+    std::string folder_;
+    bool is_made_ = false;
+};
+
+TEST_F(OwnScope, IsEndedWithTheMonitorThatSitsInIt) {
+    ProcessTree monitor(0, [](int) {});
+    ProcessTree left_behind(1, [](int report_fd) { ProcessTree::start(report_fd); });
+    put(monitor.root());
+    put(left_behind.root());
+    EXPECT_EQ(logind_session_of(monitor.root()), name_);
+    EXPECT_EQ(end_tree(monitor.root()), EndResult::kGone);
+    EXPECT_EQ(monitor.alive() + left_behind.alive(), 0);
+}
+
+TEST_F(OwnScope, IsNotOursWhereTheServerSitsInItToo) {
+    ProcessTree server(1, [](int report_fd) { ProcessTree::start(report_fd); });
+    ProcessTree neighbour(0, [](int) {});
+    const ProcessId monitor = server.ids()[1];
+    for (const ProcessId& id : {server.root(), monitor, neighbour.root()}) put(id);
+    EXPECT_EQ(logind_session_of(monitor), "");
+    EXPECT_EQ(end_tree(monitor), EndResult::kGone);
+    EXPECT_EQ(server.alive(), 1);
+    EXPECT_EQ(neighbour.alive(), 1);
+}
+
+TEST_F(OwnScope, OfADeadMonitorIsLeftAloneAndNotCalledGone) {
+    ProcessTree left_behind(0, [](int) {});
+    put(left_behind.root());
+    EXPECT_EQ(TreeEnder().end(session_of(ProcessId{0x7ffffffe, 1}), soon()), EndResult::kStillThere);
+    EXPECT_EQ(left_behind.alive(), 1);
+}
+
+TEST_F(OwnScope, KeepsItsSessionInTheTableUntilItIsEmpty) {
+    ProcessTree left_behind(0, [](int) {});
+    put(left_behind.root());
+    SessionTable table;
+    table.add(session_of(ProcessId{0x7ffffffe, 1}));
+    EXPECT_TRUE(table.drop_dead().empty());
+    EXPECT_EQ(table.all().size(), 1U);
+    EXPECT_EQ(end_tree(left_behind.root()), EndResult::kGone);
+    EXPECT_EQ(table.drop_dead().size(), 1U);
 }
 
 TEST(SessionTableTest, KeepsOneSessionAMonitor) {

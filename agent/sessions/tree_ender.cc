@@ -9,7 +9,8 @@ EndResult TreeEnder::end(const BoundSession& session, const posix::Deadline& dea
     const Footprint footprint = footprint_of(session.monitor);
     if (freeze_and_kill(footprint, {}, deadline) == EndResult::kStillThere) return EndResult::kStillThere;
     // Of a dead monitor nothing proves that the scope of its day is still the same: say so, touch nothing.
-    if (footprint.scope.empty() && scope_is_populated(session.logind_session)) return EndResult::kStillThere;
+    if (footprint.scope.empty() && populated_scopes().contains(session.logind_session))
+        return EndResult::kStillThere;
     return EndResult::kGone;
 }
 
