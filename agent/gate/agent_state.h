@@ -18,7 +18,9 @@ enum class TroubleKind : std::uint8_t {
     kState = 1,         // a state file is torn: denies
     kUnknownRevocation, // a revocation that we cannot apply: denies
     kRollback,          // the broker is older than our disk
-    kDisk,              // something could not be recorded
+    kDisk,              // a revocation could not be recorded
+    kTrustFile,         // nor what we trust and gate
+    kSessionsFile,      // nor the bound sessions
     kBroker,            // the broker refuses us
     kHelper,            // the helper's user does not exist
     kSessions,          // what an earlier run had bound could not be read

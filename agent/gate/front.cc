@@ -94,11 +94,12 @@ protocol::AgentStatusAnswer Front::status() const {
     answer.trouble = state_.troubles.line();
     answer.cached_grants = static_cast<std::uint32_t>(state_.grants.size());
     for (const BoundSession& session : sessions_.all()) {
+        if (answer.sessions.size() == kMaxSessionsTold) break;
         answer.sessions.push_back({session.id, session.user, session.login, session.key, session.serial,
                                    session.from, session.since,
                                    static_cast<std::uint32_t>(session.monitor.pid)});
     }
-    answer.managed_logins = {state_.managed.begin(), state_.managed.end()};
+    answer.managed_logins = state_.gated();
     return answer;
 }
 

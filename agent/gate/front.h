@@ -13,6 +13,9 @@
 
 namespace latchkey::agent {
 
+// What fits into one answer on the local socket.
+inline constexpr std::size_t kMaxSessionsTold = 200;
+
 // As the kernel says of the other end of the socket.
 struct Peer {
     pid_t pid = 0;

@@ -87,12 +87,18 @@ asio::awaitable<Result<std::shared_ptr<TlsStream>>> TlsStream::connect(const pro
 asio::awaitable<Status> TlsStream::open(const protocol::BrokerAddress& broker,
                                         const Fingerprint& broker_key) {
     const std::string where = broker.text();
-    const auto [lookup_error, endpoints] =
-        co_await resolver_.async_resolve(broker.host, std::to_string(broker.port), kAwait);
-    if (lookup_error) co_return broken("cannot find the broker " + where, lookup_error);
-    const auto [connect_error, endpoint] =
-        co_await asio::async_connect(stream_.next_layer(), endpoints, kAwait);
-    if (connect_error) co_return broken("cannot connect to the broker " + where, connect_error);
+    boost::system::error_code not_literal;
+    const auto literal = asio::ip::make_address(broker.host, not_literal);
+    if (!not_literal) { // no thread for the resolver
+        const auto [error] = co_await stream_.next_layer().async_connect({literal, broker.port}, kAwait);
+        if (error) co_return broken("cannot connect to the broker " + where, error);
+    } else {
+        const auto [lookup_error, endpoints] =
+            co_await resolver_.async_resolve(broker.host, std::to_string(broker.port), kAwait);
+        if (lookup_error) co_return broken("cannot find the broker " + where, lookup_error);
+        const auto [error, endpoint] = co_await asio::async_connect(stream_.next_layer(), endpoints, kAwait);
+        if (error) co_return broken("cannot connect to the broker " + where, error);
+    }
     boost::system::error_code ignored;
     stream_.next_layer().set_option(asio::ip::tcp::no_delay(true), ignored);
     const auto [tls_error] = co_await stream_.async_handshake(asio::ssl::stream_base::client, kAwait);

@@ -31,11 +31,11 @@ constexpr Micros kPauseAfterFailure = from_millis(100); // out of descriptors: w
 
 // One asker, from accept to close. It lives as long as its reader, its timer or its reply does.
 struct Connection : std::enable_shared_from_this<Connection> {
-    Connection(stream_protocol::socket accepted, std::size_t& the_count)
-        : socket(std::move(accepted)), timer(socket.get_executor()), count(the_count) {
-        ++count;
+    Connection(stream_protocol::socket accepted, std::shared_ptr<std::size_t> the_count)
+        : socket(std::move(accepted)), timer(socket.get_executor()), count(std::move(the_count)) {
+        ++*count;
     }
-    ~Connection() { --count; }
+    ~Connection() { --*count; }
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
@@ -60,7 +60,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
 
     stream_protocol::socket socket;
     asio::steady_timer timer;
-    std::size_t& count;
+    std::shared_ptr<std::size_t> count; // of all that are open
     Bytes answer;
 };
 
@@ -101,7 +101,7 @@ struct LocalServer::State : std::enable_shared_from_this<LocalServer::State> {
     stream_protocol::acceptor acceptor;
     asio::steady_timer pause;
     std::string path;
-    std::size_t connections = 0;
+    std::shared_ptr<std::size_t> connections = std::make_shared<std::size_t>(0);
     bool is_stopping = false;
 };
 
@@ -116,7 +116,7 @@ asio::awaitable<void> LocalServer::State::accept() {
             static_cast<void>(co_await pause.async_wait(kAwait));
             continue;
         }
-        if (connections >= kMaxConnections) continue; // closed: the asker denies
+        if (*connections >= kMaxConnections) continue; // closed: the asker denies
         auto connection = std::make_shared<Connection>(std::move(socket), connections);
         asio::co_spawn(io, serve(std::move(connection)), [self](const std::exception_ptr& problem) {
             if (problem) log_error("fail in a local request why=exception");

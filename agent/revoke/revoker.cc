@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/revoke/revoker.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "agent/log/log.h"
 
 namespace latchkey::agent {
@@ -59,11 +62,18 @@ Status Revoker::take(const protocol::Revoke& message) {
     if (is_recorded) {
         act(tally, {});
     } else {
-        record([this, tally](const Status& written) {
-            act(tally, written ? std::string() : written.error().message);
-        });
+        act_once_recorded(tally);
     }
     return {};
+}
+
+void Revoker::act_once_recorded(const Tally& tally) {
+    auto has_acted = std::make_shared<bool>(false);
+    const auto act_now = [this, tally, has_acted](const std::string& trouble) {
+        if (!std::exchange(*has_acted, true)) act(tally, trouble);
+    };
+    parts_.loop.after(kDiskPatience, [act_now] { act_now("the disk has not taken the record yet"); });
+    record([act_now](const Status& written) { act_now(written ? std::string() : written.error().message); });
 }
 
 Status Revoker::apply(const protocol::Revoke& message) {

@@ -15,10 +15,14 @@
 
 namespace latchkey::agent {
 
+// A disk that hangs keeps nobody's session alive for longer than this.
+inline constexpr Micros kDiskPatience = from_seconds(2);
+
 class Revoker {
 public:
     struct Parts {
         AgentState& state;
+        Loop& loop;
         DiskQueue& disk;
         HubPort& hub;
         SessionBook& sessions;
@@ -50,6 +54,7 @@ private:
     Tally count(const protocol::Revoke& message);
     void record(std::function<void(const Status&)> then);
     void write_now();
+    void act_once_recorded(const Tally& tally);
     void act(const Tally& tally, const std::string& disk_trouble);
     void send_receipt(const Tally& tally, const std::vector<BoundSession>& still_there, std::string trouble);
 

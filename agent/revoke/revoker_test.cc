@@ -58,7 +58,7 @@ protected:
     StateFolder folder_{parent_ / "state"};
     keys::PrivateKey identity_ = fixture::new_key();
     DiskQueue disk_{loop};
-    Revoker revoker_{{state, disk_, hub, sessions, folder_, identity_}};
+    Revoker revoker_{{state, loop, disk_, hub, sessions, folder_, identity_}};
 };
 
 TEST_F(RevokerTest, DeniesAtOnceRecordsThenEndsTheSessionAndSignsTheReceipt) {
@@ -126,6 +126,20 @@ TEST_F(RevokerTest, CutsEvenWhereTheDiskIsFullButSaysSoAndClaimsNoEpoch) {
     EXPECT_EQ(revoker_.epoch_on_disk().value, 1U);
     EXPECT_EQ(epoch_on_disk(), 1U);
     EXPECT_TRUE(state.troubles.of(TroubleKind::kDisk).empty());
+}
+
+TEST_F(RevokerTest, CutsEvenWhereTheDiskHangs) {
+    open_session();
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
+    loop.advance(kDiskPatience);
+    ASSERT_EQ(loop.jobs(), 2U) << "the write that hangs, and the cut";
+    loop.run_last_job();
+    EXPECT_EQ(ender.ended.size(), 1U);
+    ASSERT_EQ(receipts().size(), 1U);
+    EXPECT_THAT(receipts()[0].trouble, HasSubstr("disk"));
+    loop.run_jobs();
+    EXPECT_EQ(receipts().size(), 1U) << "one receipt for one message";
+    EXPECT_EQ(epoch_on_disk(), 1U);
 }
 
 TEST_F(RevokerTest, WritesOnceForAllThatComeWhileItWrites) {

@@ -4,11 +4,9 @@
 #include <grp.h>
 #include <pwd.h>
 
-#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <optional>
 
-#include "agent/gate/session_codec.h"
 #include "agent/local/local_server.h"
 #include "agent/log/log.h"
 #include "agent/loop/asio_loop.h"
@@ -79,42 +77,17 @@ struct Agent::Parts {
           accounts(state, loop, monitors, sessions, processes),
           front(state, keys, accounts, sessions, helper.uid),
           disk(loop),
+          keeper(state, sessions, disk, folder),
           server(io, [this](const Peer& peer, const protocol::Frame& request, const Front::Reply& reply) {
               front.answer(peer, request, reply);
           }) {}
-
-    // Sessions that an earlier run bound: still to be ended when they are revoked.
-    void restore_sessions() {
-        const auto encoded = folder.load_sessions();
-        if (!encoded && encoded.error().code == Code::kNotFound) return;
-        auto held = encoded ? decode_sessions(*encoded) : fail(encoded.error());
-        if (held) return sessions.restore(*std::move(held));
-        log_error("fail to load sessions why=" + held.error().line());
-        state.troubles.set(TroubleKind::kSessions,
-                           "sessions of before the restart are not known: " + held.error().message);
-    }
-
-    // One write for all changes that come while another is under way.
-    void keep_sessions() {
-        if (is_keeping_due) return;
-        is_keeping_due = true;
-        disk.write(
-            [this] { // the pool's thread: SessionTable locks itself
-                is_keeping_due = false;
-                return folder.save_sessions(encode_sessions(sessions.all()));
-            },
-            [this](const Status& written) {
-                if (written) return;
-                state.troubles.set(TroubleKind::kDisk, written.error().line());
-                log_error("fail to record sessions why=" + written.error().line());
-            });
-    }
 
     void beat() {
         sessions.sweep();
         monitors.drop_dead(processes);
         state.grants.drop_ended(state.judged());
         if (revoker) revoker->tidy();
+        keeper.try_again();
         if (link) link->beat();
         loop.after(state.beat, [this] { beat(); });
     }
@@ -134,8 +107,8 @@ struct Agent::Parts {
     AccountGate accounts;
     Front front;
     DiskQueue disk;
+    Keeper keeper;
     LocalServer server;
-    std::atomic<bool> is_keeping_due = false;
     // Only where the state on disk is whole.
     std::optional<keys::PrivateKey> identity;
     std::optional<Revoker> revoker;
@@ -171,8 +144,8 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
                            "no user " + config.helper_user + ": only root may ask for keys");
         log_warn("miss helper user name=" + config.helper_user);
     }
-    parts->restore_sessions();
-    parts->sessions.on_change([raw = parts.get()] { raw->keep_sessions(); });
+    parts->keeper.restore_sessions();
+    parts->sessions.on_change([&keeper = parts->keeper] { keeper.keep_sessions(); });
     if (!pin || !identity || !trust || !revocations)
         return std::unique_ptr<Agent>(new Agent(std::move(parts)));
 
@@ -183,23 +156,19 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
     state.vm_id = pin->vm_id;
     parts->identity.emplace(*std::move(identity));
     parts->front.set_broker(pin->broker.text());
-    parts->revoker.emplace(
-        Revoker::Parts{state, parts->disk, parts->hub, parts->sessions, parts->folder, *parts->identity});
+    parts->revoker.emplace(Revoker::Parts{state, parts->loop, parts->disk, parts->hub, parts->sessions,
+                                          parts->folder, *parts->identity});
     parts->talk.emplace(BrokerTalk::Parts{state, parts->fetches, *parts->revoker, parts->sessions,
-                                          parts->front, parts->disk, parts->folder});
+                                          parts->front, parts->keeper});
     parts->link.emplace(io, clock, *pin, *parts->identity, *parts->talk);
     parts->hub.connect_to(*parts->link);
     return std::unique_ptr<Agent>(new Agent(std::move(parts)));
 }
 
 Status Agent::start() {
-    AgentState& state = parts_->state;
-    if (!state.everything_is_managed) {
-        if (auto written = parts_->folder.save_managed_logins(state.gated()); !written) {
-            state.troubles.set(TroubleKind::kDisk, written.error().line());
-            log_error("fail to record managed logins why=" + written.error().line());
-        }
-    }
+    const AgentState& state = parts_->state;
+    // The configuration may name other logins than before. A damaged state is left as it was found.
+    if (state.troubles.of(TroubleKind::kState).empty()) parts_->keeper.keep_trust();
     LK_CHECK(parts_->server.listen(parts_->config.socket, parts_->helper.gid));
     if (parts_->link) parts_->link->start();
     parts_->beat();

@@ -164,15 +164,14 @@ TEST_F(AgentTest, WritesTheManagedLoginsThatPamReadsWithoutIt) {
     auto broker = hub_.accept();
     static_cast<void>(broker.take<protocol::Hello>());
     broker.say(words);
-    protocol::Revoke next; // its receipt follows the writing of the trust on the same queue
-    next.epoch = {0};
-    broker.say(next);
-    static_cast<void>(broker.take<protocol::Receipt>());
-    protocol::Revoke one;
-    one.epoch = {1};
-    one.entries = {{{1}, "user", "alice", kNow, kNow}};
-    broker.say(one);
-    static_cast<void>(broker.take<protocol::Receipt>());
+    // Disk writes go one after the other: behind two revocations the trust is written.
+    for (std::uint64_t epoch = 1; epoch <= 2; ++epoch) {
+        protocol::Revoke revoke;
+        revoke.epoch = {epoch};
+        revoke.entries = {{{epoch}, "user", "alice", kNow, kNow}};
+        broker.say(revoke);
+        static_cast<void>(broker.take<protocol::Receipt>());
+    }
     EXPECT_EQ(as_text(*posix::read_file(folder_ / "state/managed-logins")),
               "# written by latchkey-agent\nbackup\ndeploy\n");
 }

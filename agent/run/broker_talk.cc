@@ -56,18 +56,7 @@ Status BrokerTalk::adopt(const protocol::TrustSet& trust) {
     after.trust = trust;
     LK_CHECK(state.adopt(trust));
     state.everything_is_managed = false; // the broker has just said which are
-    const bool is_new = protocol::encode(before) != protocol::encode(after);
-    if (!is_new) return {};
-    parts_.disk.write(
-        [folder = parts_.folder, trust, gated = state.gated()]() -> Status {
-            LK_CHECK(folder.save_managed_logins(gated));
-            return folder.save_trust(trust);
-        },
-        [this](const Status& written) {
-            if (written) return;
-            parts_.state.troubles.set(TroubleKind::kDisk, written.error().line());
-            log_error("fail to record trust why=" + written.error().line());
-        });
+    if (protocol::encode(before) != protocol::encode(after)) parts_.keeper.keep_trust();
     return {};
 }
 

@@ -7,6 +7,7 @@
 #include "agent/gate/front.h"
 #include "agent/hub_link/hub_link.h"
 #include "agent/revoke/revoker.h"
+#include "agent/run/keeper.h"
 
 namespace latchkey::agent {
 
@@ -18,8 +19,7 @@ public:
         Revoker& revoker;
         SessionBook& sessions;
         Front& front;
-        DiskQueue& disk;
-        const StateFolder& folder;
+        Keeper& keeper;
     };
     explicit BrokerTalk(const Parts& parts) : parts_(parts) {}
 
