@@ -2,7 +2,9 @@
 #include "broker/ledger/revocation_rows.h"
 
 #include <algorithm>
+#include <charconv>
 
+#include "broker/ledger/audit.h"
 #include "broker/ledger/revocations.h"
 #include "broker/ledger/rows.h"
 #include "core/wire/reader.h"
@@ -11,6 +13,8 @@ namespace latchkey::ledger {
 namespace {
 
 constexpr std::string_view kTable = "revocations";
+const std::string kEndedSetting = "revocations.ended";
+constexpr std::uint64_t kMoveEvery = 256; // epochs
 
 Bytes encode(const RevocationRow& row) {
     wire::Writer writer;
@@ -123,6 +127,39 @@ Result<std::vector<RevocationRow>> read_revocations(Transaction& t, Epoch after)
     LK_CHECK(close_gap(after.value));
     std::ranges::reverse(found);
     return found;
+}
+
+Result<std::optional<RevocationRow>> read_revocation(Transaction& t, Epoch epoch) {
+    if (epoch.value == 0) return std::optional<RevocationRow>();
+    LK_TRY(row, query_one(t, "SELECT epoch, record, mac FROM revocations WHERE epoch = $1", epoch));
+    Epoch found;
+    if (row) {
+        if (auto taken = take_revocation(t, *row, found)) return taken;
+    }
+    LK_TRY(rows, read_revocations(t, Epoch{epoch.value - 1}));
+    if (rows.empty()) return std::optional<RevocationRow>();
+    return std::optional<RevocationRow>(std::move(rows.front()));
+}
+
+Epoch ended_epoch(Transaction& t) {
+    const auto setting = get_setting(t, kEndedSetting);
+    std::uint64_t epoch = 0;
+    if (setting && *setting)
+        std::from_chars((*setting)->data(), (*setting)->data() + (*setting)->size(), epoch);
+    return {epoch};
+}
+
+Status move_ended_epoch(Transaction& t, Epoch newest) {
+    if (newest.value % kMoveEvery != 0) return {};
+    const Epoch before = ended_epoch(t);
+    LK_TRY(rows, read_revocations(t, before));
+    Epoch ended = before;
+    for (const RevocationRow& row : rows) {
+        if (row.revocation.drop_at > t.now) break;
+        ended = row.revocation.epoch;
+    }
+    if (ended == before) return {};
+    return put_setting(t, kEndedSetting, std::to_string(ended.value));
 }
 
 } // namespace latchkey::ledger

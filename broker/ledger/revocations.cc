@@ -177,6 +177,7 @@ Result<RevocationRow> revoke(Transaction& t, const Selector& selector, const std
         selector.kind == SelectorKind::kBefore ? t.now : std::max(t.now, covered.coverage.last_issue);
     row.revocation = {epoch, selector, made_at, std::max(made_at, covered.coverage.last_end)};
     LK_CHECK(insert_revocation(t, row));
+    LK_CHECK(move_ended_epoch(t, epoch));
     if (selector.kind == SelectorKind::kUser) LK_CHECK(take_account(t, selector, row.reason, actor));
     if (selector.kind == SelectorKind::kKey) LK_CHECK(take_key(t, selector));
     t.scratch.epoch = epoch;
@@ -201,7 +202,7 @@ Result<Epoch> current_epoch(Transaction& t) {
 }
 
 Result<std::vector<RevocationRow>> revocations_after(Transaction& t, Epoch after) {
-    LK_TRY(rows, read_revocations(t, after));
+    LK_TRY(rows, read_revocations(t, std::max(after, ended_epoch(t))));
     std::erase_if(rows, [&](const RevocationRow& row) { return row.revocation.drop_at <= t.now; });
     return rows;
 }
@@ -213,11 +214,7 @@ Result<std::vector<RevocationRow>> list_revocations(Transaction& t) {
 }
 
 Result<std::optional<RevocationRow>> find_revocation(Transaction& t, Epoch epoch) {
-    if (epoch.value == 0) return std::optional<RevocationRow>();
-    LK_TRY(rows, read_revocations(t, Epoch{epoch.value - 1}));
-    if (rows.empty() || rows.front().revocation.epoch < epoch) return std::optional<RevocationRow>();
-    // A stand-in for several lost rows bears the last one's epoch.
-    return std::optional<RevocationRow>(std::move(rows.front()));
+    return read_revocation(t, epoch);
 }
 
 } // namespace latchkey::ledger

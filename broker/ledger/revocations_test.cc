@@ -161,6 +161,30 @@ TEST_F(Revocations, TellTheEpochAfterTheCommit) {
     EXPECT_EQ(heard, (std::vector<std::uint64_t>{1, 2}));
 }
 
+TEST_F(Revocations, LongEndedAreNotReadAgainAndNoneInForceIsLeftOut) {
+    const Person bob = add_person("bob");
+    const auto make_many = [&](int count) {
+        take(write([&](Transaction& t) -> Status {
+            for (int i = 0; i < count; ++i) {
+                LK_TRY(row, revoke(t, {SelectorKind::kUser, "bob"}, "", "root"));
+            }
+            return {};
+        }));
+    };
+    make_many(200); // nothing is issued: they end at once
+    issue(add_person("eve"), from_seconds(3600));
+    make(SelectorKind::kBefore, std::to_string(clock_.now().value));
+    make_many(55);
+    clock_.advance({1});
+    EXPECT_EQ(by_hand("SELECT value FROM settings WHERE name = 'revocations.ended'").rows.size(), 1u);
+    ASSERT_EQ(after(0).size(), 1u);
+    EXPECT_EQ(after(0)[0].revocation.epoch.value, 201u);
+    EXPECT_EQ(take(read([](Transaction& t) { return list_revocations(t); })).size(), 256u);
+
+    by_hand("UPDATE settings SET value = '256' WHERE name = 'revocations.ended'");
+    EXPECT_EQ(after(0).size(), 1u) << "raised by hand it is not believed";
+}
+
 class Receipts : public Revocations {
 protected:
     static protocol::Receipt receipt(const Vm& vm, std::uint64_t epoch) {
