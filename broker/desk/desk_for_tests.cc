@@ -44,8 +44,9 @@ std::string totp_code(std::string_view base32_secret, Micros at) {
     unsigned size = 0;
     HMAC(EVP_sha1(), key.data(), static_cast<int>(key.size()), step, sizeof step, mac, &size);
     const std::size_t offset = mac[size - 1] & 0x0f;
-    const std::uint32_t number = static_cast<std::uint32_t>(mac[offset] & 0x7f) << 24 |
-                                 mac[offset + 1] << 16 | mac[offset + 2] << 8 | mac[offset + 3];
+    std::uint32_t number = 0;
+    for (std::size_t i = 0; i < 4; ++i) number = number << 8 | mac[offset + i];
+    number &= 0x7fffffff;
     std::string digits = std::to_string(number % 1'000'000);
     return std::string(6 - digits.size(), '0') + digits;
 }
