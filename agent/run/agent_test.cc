@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole agent: real TLS to a hub that the test speaks for, real Unix socket, real disk. Here the test
-// program stands for helper and sshd: it asks itself, so its parent is the "monitor" of its questions.
+// The whole agent: real TLS to a hub that the test speaks for, real Unix socket, real disk. The test program
+// stands for sshd's monitor: it runs the real helper as its child and asks as PAM does.
 #include "agent/run/agent.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <cstdio>
 #include <future>
 #include <thread>
 
@@ -112,6 +114,33 @@ protected:
         check.service = "sshd";
         return ask<protocol::AccountAnswer>(check).verdict;
     }
+    // What sshd does: the helper as a child of the monitor, which is this process.
+    std::string run_helper() const {
+        const auto& key = issuer_.user_key.public_key();
+        const std::string command = std::string(LATCHKEY_HELPER) + " --socket " + config_.socket + " " +
+                                    issuer_.login.str() + " ssh-ed25519 " + to_base64(key.blob()) + " " +
+                                    key.fingerprint().str();
+        std::FILE* pipe = ::popen(("exec " + command).c_str(), "r");
+        std::string text;
+        std::array<char, 512> chunk{};
+        while (std::fgets(chunk.data(), chunk.size(), pipe) != nullptr) text += chunk.data();
+        ::pclose(pipe);
+        return text;
+    }
+    protocol::SessionAnswer open_session() const {
+        protocol::SessionOpen open;
+        open.login = issuer_.login;
+        open.service = "sshd";
+        open.remote_host = "192.0.2.9";
+        open.auth_info = "publickey " + issuer_.user_key.public_key().line() + "\n";
+        return ask<protocol::SessionAnswer>(open);
+    }
+    static protocol::Revoke revoke_user(std::uint64_t epoch, const std::string& user) {
+        protocol::Revoke revoke;
+        revoke.epoch = {epoch};
+        revoke.entries = {{{epoch}, "user", user, kNow, kNow + from_seconds(9999)}};
+        return revoke;
+    }
     void answer_fetch(fixture::HubConnection& connection) const {
         protocol::Grant grant = issuer_.make();
         grant.request = connection.take<protocol::Fetch>().request;
@@ -140,10 +169,7 @@ TEST_F(AgentTest, TakesAwayWhatIsRevokedAndAnswersWithAReceiptOfTheVmsKey) {
     const Running agent(config_, clock_);
     auto broker = greet();
     broker.say(issuer_.make()); // a prefetch
-    protocol::Revoke revoke;
-    revoke.epoch = {1};
-    revoke.entries = {{{1}, "user", "bob", kNow, kNow + from_seconds(9999)}};
-    broker.say(revoke);
+    broker.say(revoke_user(1, "bob"));
     const auto receipt = broker.take<protocol::Receipt>();
     EXPECT_EQ(receipt.epoch.value, 1U);
     EXPECT_EQ(receipt.grants_purged, 1U);
@@ -153,6 +179,65 @@ TEST_F(AgentTest, TakesAwayWhatIsRevokedAndAnswersWithAReceiptOfTheVmsKey) {
     auto denied = std::async(std::launch::async, [this] { return authorize(); });
     answer_fetch(broker); // even where the broker would still grant it
     EXPECT_TRUE(denied.get().lines.empty());
+}
+
+TEST_F(AgentTest, BindsTheSessionOfTheHelpersParentAndEndsItWhenItIsRevoked) {
+    const Running agent(config_, clock_);
+    auto broker = greet();
+    broker.say(issuer_.make());
+    EXPECT_EQ(account(), protocol::Verdict::kDeny) << "nobody has asked for a key yet";
+    EXPECT_THAT(run_helper(), ::testing::StartsWith("restrict,pty,"));
+    EXPECT_EQ(account(), protocol::Verdict::kAllow);
+    EXPECT_EQ(open_session().verdict, protocol::Verdict::kAllow);
+    EXPECT_EQ(broker.take<protocol::SessionEvent>().phase, protocol::SessionPhase::kRefused);
+    const auto opened = broker.take<protocol::SessionEvent>();
+    EXPECT_EQ(opened.phase, protocol::SessionPhase::kOpened);
+    EXPECT_EQ(status().sessions.at(0).monitor_pid, static_cast<std::uint32_t>(::getpid()));
+    broker.say(revoke_user(1, "alice"));
+    EXPECT_EQ(broker.take<protocol::Receipt>().sessions_found, 0U);
+    broker.say(revoke_user(2, "bob"));
+    const auto ended = broker.take<protocol::SessionEvent>();
+    EXPECT_EQ(ended.phase, protocol::SessionPhase::kEnded);
+    EXPECT_EQ(ended.session, opened.session);
+    const auto receipt = broker.take<protocol::Receipt>();
+    EXPECT_EQ(receipt.sessions_found, 1U);
+    EXPECT_EQ(receipt.sessions_ended, 1U);
+}
+
+TEST_F(AgentTest, StillKnowsItsSessionsAfterARestart) {
+    std::uint64_t id = 0;
+    {
+        const Running agent(config_, clock_);
+        auto broker = greet();
+        broker.say(issuer_.make());
+        EXPECT_FALSE(run_helper().empty());
+        EXPECT_EQ(open_session().verdict, protocol::Verdict::kAllow);
+        id = broker.take<protocol::SessionEvent>().session;
+        broker.say(revoke_user(1, "alice")); // its record is written behind that of the session
+        static_cast<void>(broker.take<protocol::Receipt>());
+    }
+    const Running agent(config_, clock_);
+    auto broker = hub_.accept();
+    static_cast<void>(broker.take<protocol::Hello>());
+    broker.say(welcome(1));
+    EXPECT_EQ(broker.take<protocol::SessionEvent>().session, id);
+    broker.say(revoke_user(2, "bob"));
+    EXPECT_EQ(broker.take<protocol::Receipt>().sessions_found, 1U);
+}
+
+TEST_F(AgentTest, EndsTheOneSessionThatTheBrokerNames) {
+    const Running agent(config_, clock_);
+    auto broker = greet();
+    broker.say(issuer_.make());
+    EXPECT_FALSE(run_helper().empty());
+    EXPECT_EQ(open_session().verdict, protocol::Verdict::kAllow);
+    protocol::SessionEnd end;
+    end.session = broker.take<protocol::SessionEvent>().session;
+    end.reason = "ended by admin";
+    broker.say(end);
+    EXPECT_EQ(broker.take<protocol::SessionEvent>().reason, "ended by admin");
+    EXPECT_TRUE(status().sessions.empty());
+    EXPECT_FALSE(run_helper().empty()) << "the grant itself stands";
 }
 
 TEST_F(AgentTest, WritesTheManagedLoginsThatPamReadsWithoutIt) {
@@ -166,10 +251,7 @@ TEST_F(AgentTest, WritesTheManagedLoginsThatPamReadsWithoutIt) {
     broker.say(words);
     // Disk writes go one after the other: behind two revocations the trust is written.
     for (std::uint64_t epoch = 1; epoch <= 2; ++epoch) {
-        protocol::Revoke revoke;
-        revoke.epoch = {epoch};
-        revoke.entries = {{{epoch}, "user", "alice", kNow, kNow}};
-        broker.say(revoke);
+        broker.say(revoke_user(epoch, "alice"));
         static_cast<void>(broker.take<protocol::Receipt>());
     }
     EXPECT_EQ(as_text(*posix::read_file(folder_ / "state/managed-logins")),
@@ -196,10 +278,7 @@ TEST_F(AgentTest, RefusesABrokerThatWasSetBackAndTellsItSo) {
     {
         const Running agent(config_, clock_);
         auto broker = greet();
-        protocol::Revoke revoke;
-        revoke.epoch = {1};
-        revoke.entries = {{{1}, "user", "alice", kNow, kNow + from_seconds(9999)}};
-        broker.say(revoke);
+        broker.say(revoke_user(1, "alice"));
         static_cast<void>(broker.take<protocol::Receipt>());
     }
     const Running agent(config_, clock_);
