@@ -21,7 +21,7 @@ Failure usage(std::string message, std::string next) {
 
 Status check_allow(std::vector<std::string>& words) {
     std::ranges::sort(words);
-    words.erase(std::ranges::unique(words).begin(), words.end());
+    words.erase(std::unique(words.begin(), words.end()), words.end());
     for (const std::string& word : words) {
         if (std::ranges::find(kAllowWords, word) == kAllowWords.end()) {
             return usage("there is nothing called '" + word + "' to allow",
@@ -39,7 +39,7 @@ Result<std::string> canonical_networks(std::string_view from) {
         networks.push_back(std::move(network));
     }
     std::ranges::sort(networks);
-    networks.erase(std::ranges::unique(networks).begin(), networks.end());
+    networks.erase(std::unique(networks.begin(), networks.end()), networks.end());
     if (networks.size() > kMaxNetworks)
         return usage("over 64 networks in one rule", "make several rules of them");
     std::string joined;
@@ -69,7 +69,7 @@ Status check_command(std::string_view command) {
 Result<ledger::Rule> validate_rule(ledger::Rule rule) {
     LK_CHECK(check_selector(rule.vm_selector));
     std::ranges::sort(rule.logins);
-    rule.logins.erase(std::ranges::unique(rule.logins).begin(), rule.logins.end());
+    rule.logins.erase(std::unique(rule.logins.begin(), rule.logins.end()), rule.logins.end());
     if (rule.logins.empty() || rule.logins.front().empty())
         return usage("a rule without a login", "add --login NAME");
     if (rule.logins.size() > kMaxLogins)
