@@ -38,6 +38,7 @@ std::string drain(int fd) {
 Outcome run_helper(std::vector<std::string> words) {
     words.insert(words.begin(), LATCHKEY_HELPER);
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     std::array<char*, 1> environment{nullptr};

@@ -40,7 +40,7 @@ auto guarded(Exchange exchange) -> decltype(exchange()) {
     try {
         return exchange();
     } catch (const sdbus::Error& error) {
-        const std::string name = error.getName();
+        const std::string& name = error.getName();
         return fail(means_not_found(name) ? Code::kNotFound : Code::kUnavailable,
                     "logind: " + name + ": " + error.getMessage());
     } catch (const std::exception& error) {
