@@ -102,12 +102,18 @@ std::optional<protocol::Frame> TestAgent::receive_any() {
 std::optional<protocol::Frame> TestAgent::receive() {
     for (;;) {
         auto frame = receive_any();
-        if (!frame || frame->type != protocol::Type::kHeartbeat) return frame;
+        const bool is_background =
+            frame && (frame->type == protocol::Type::kHeartbeat || frame->type == protocol::Type::kRefresh);
+        if (!is_background) return frame;
     }
 }
 
-protocol::Heartbeat TestAgent::receive_heartbeat() {
-    return decoded<protocol::Heartbeat>(receive_any());
+bool TestAgent::receive_up_to(protocol::Type type) {
+    for (;;) {
+        const auto frame = receive_any();
+        if (!frame) return false;
+        if (frame->type == type) return true;
+    }
 }
 
 protocol::Revoke TestAgent::receive_last_revoke() {

@@ -35,7 +35,7 @@ public:
     void send(const Message& message) {
         send_raw(protocol::encode(message));
     }
-    // The next frame that is no heartbeat; nullopt where the hub closed the connection.
+    // The next frame that is no heartbeat and no refresh; nullopt where the hub closed the connection.
     std::optional<protocol::Frame> receive();
     // The next frame decoded; a failed test and an empty message where it is another one.
     template <class Message>
@@ -43,7 +43,8 @@ public:
         const auto frame = receive();
         return decoded<Message>(frame);
     }
-    protocol::Heartbeat receive_heartbeat();
+    // Reads on up to the next frame of this type; false where the connection ended before.
+    bool receive_up_to(protocol::Type type);
     bool is_closed() { return !receive(); }
 
     // Hello at this epoch, then the Welcome and its last Revoke.

@@ -156,6 +156,14 @@ TEST_F(Greeting, RefusesAnAgentThatIsAheadOfUs) {
     EXPECT_FALSE(hub_->connected(web.vm.id));
 }
 
+TEST_F(Greeting, IsFollowedByHeartbeatsInBrokerTime) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    clock_.advance(from_millis(21));
+    EXPECT_TRUE(agent.receive_up_to(protocol::Type::kHeartbeat));
+}
+
 TEST_F(Greeting, TakesTheNewConnectionOfAVmForTheOldOne) {
     const Member web = add_member("web-7");
     TestAgent first = connect(web);
@@ -253,6 +261,18 @@ TEST_F(TrustPush, TellsAVmWhatItGatesOnceThatChanges) {
     EXPECT_THAT(agent.receive<protocol::Trust>().trust.managed_logins, IsEmpty());
     other.send(fetch_of(bob, "x")); // and the other VM was told nothing
     EXPECT_EQ(other.receive<protocol::Grant>().decision, GrantDecision::kDeny);
+}
+
+TEST_F(TrustPush, AsksForARefreshOnceAccessWasTaken) {
+    const Member web = add_member("web-7");
+    const auto bob = add_person("bob");
+    const auto rule = grant(bob, "web-*", {"deploy"});
+    TestAgent agent = connect(web);
+    agent.greet();
+    take(write([&](Transaction& t) { return ledger::leave_group(t, rule.group, bob.user.id, "admin"); }));
+    EXPECT_TRUE(agent.receive_up_to(protocol::Type::kRefresh));
+    agent.send(fetch_of(bob, "deploy"));
+    EXPECT_EQ(agent.receive<protocol::Grant>().decision, GrantDecision::kDeny);
 }
 
 TEST_F(TrustPush, LetsARemovedVmGo) {
