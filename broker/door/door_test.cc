@@ -2,8 +2,10 @@
 // The door against the stock ssh client: what a person, and what a stranger, meets.
 #include <gmock/gmock.h>
 
+#include <fstream>
+
 #include "broker/door/door_for_tests.h"
-#include "broker/door/lying_agent.h"
+#include "broker/door/fake_agent.h"
 #include "broker/ledger/factors.h"
 #include "broker/ledger/users.h"
 
@@ -127,6 +129,23 @@ TEST_F(DoorLogin, TakesEveryKeyTypeThatWeAccept) {
     }
 }
 
+TEST_F(DoorLogin, TakesSecurityKeys) {
+    for (const auto type : {keys::KeyType::kSkEd25519, keys::KeyType::kSkEcdsa256}) {
+        const SoftwareToken token(type);
+        const FakeAgent agent(folder_ / std::string(keys::type_name(type)), token.public_key().blob(),
+                              [&](ByteView data) { return token.sign(data); });
+        Person person;
+        person.member = add_member(type == keys::KeyType::kSkEd25519 ? "sked" : "skec", token.public_key());
+        person.key = folder_ / ("token-" + std::string(keys::type_name(type)) + ".pub");
+        std::ofstream(person.key) << token.public_key().line() << "\n";
+        StockSsh::Options options = as(person, "whoami");
+        options.extra = {"-o", "IdentityAgent=" + agent.socket().string()};
+        options.answers = {next_code(person.member)};
+        const Ended done = ssh(options);
+        EXPECT_EQ(done.status, 0) << keys::type_name(type) << ": " << done.err;
+    }
+}
+
 TEST_F(DoorLogin, RefusesRsaWithSha1) {
     const Person person = add_person("old", ledger::Role::kUser, {"-t", "rsa", "-b", "3072"});
     StockSsh::Options options = as(person, "whoami");
@@ -145,8 +164,7 @@ TEST_F(DoorLogin, GoesOnWithThePlainKeyWhereACertificateIsOffered) {
 }
 
 TEST_F(DoorLogin, EndsAConnectionWhoseSignatureIsWrong) {
-    const LyingAgent agent(folder_ / "agent",
-                           ledger::take(keys::PublicKey::from_line(public_line(bob_.key))));
+    const FakeAgent agent(folder_ / "agent", bob_.member.key.blob, sign_with_zeros);
     StockSsh::Options options = bob("cert", {next_code(bob_.member)});
     options.key = bob_.key.string() + ".pub";
     options.extra = {"-o", "IdentityAgent=" + agent.socket().string()};

@@ -3,11 +3,13 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <gmock/gmock.h>
 
 #include <cstring>
+#include <future>
 
 #include "broker/door/door_for_tests.h"
 
@@ -135,6 +137,43 @@ TEST_F(DoorLimits, SurvivesBytesThatAreNoSsh) {
     const Person bob = add_person("bob");
     open_unlock(bob.member);
     EXPECT_EQ(ssh(as(bob, "whoami")).status, 0);
+}
+
+// Talks until nobody listens any more.
+class Chatterbox : public desk::Handler {
+public:
+    int run(const desk::Caller&, std::string_view, desk::Console& console) override {
+        const std::string line(64 * 1024, 'x');
+        has_begun.set_value();
+        while (!console.is_gone() && said < kFarTooMuch) {
+            console.out(line);
+            said += line.size();
+        }
+        has_ended.set_value();
+        return 0;
+    }
+    static constexpr std::size_t kFarTooMuch = 1024UL * 1024 * 1024;
+    std::promise<void> has_begun;
+    std::promise<void> has_ended;
+    std::size_t said = 0;
+};
+
+TEST_F(DoorLimits, GivesUpOnAClientThatNeverReads) {
+    const Person bob = add_person("bob");
+    open_unlock(bob.member);
+    Chatterbox chatterbox;
+    Door::Settings settings_here = settings();
+    settings_here.conversation.console.write = from_millis(200);
+    Door::Parts parts{*ledger_, *factors_, chatterbox, ledger::ledger_key(), clock_, {}, {}};
+    door_ = ledger::take(Door::start(std::move(parts), settings_here));
+    StockSsh client(folder_, as(bob, "talk"));
+    chatterbox.has_begun.get_future().wait();
+    ::kill(client.pid(), SIGSTOP);
+    EXPECT_EQ(chatterbox.has_ended.get_future().wait_for(std::chrono::seconds(20)),
+              std::future_status::ready);
+    ::kill(client.pid(), SIGCONT);
+    EXPECT_LT(chatterbox.said, Chatterbox::kFarTooMuch);
+    client.wait();
 }
 
 TEST_F(DoorLimits, StopsWithGuestsInTheHouse) {

@@ -73,7 +73,9 @@ Status LoginDialogue::on_request(ssh_message message) {
     const bool is_answer =
         method == SSH_AUTH_METHOD_INTERACTIVE && ssh_message_auth_kbdint_is_response(message) != 0;
     if (!is_answer) { // an answer carries no name
-        if (++requests_ > limits_.requests) return fail(Code::kRefused, "too many authentication requests");
+        if (++requests_ > limits_.requests)
+            return fail(Code::kRefused, "too many authentication requests",
+                        "offer one key: ssh -o IdentitiesOnly=yes -i KEY");
         const char* raw_name = ssh_message_auth_user(message);
         const std::string name = raw_name == nullptr ? "" : raw_name;
         if (requests_ == 1) name_ = name;
@@ -168,6 +170,7 @@ void LoginDialogue::ask(ssh_message message, const std::string& prompt) {
     char echo[] = {0};
     ssh_message_auth_interactive_request(message, "", "", 1, prompts, echo);
     has_asked_ = true;
+    transport_.watch_swallowed(false); // a person types: silence says nothing, whatever came before it
 }
 
 Status LoginDialogue::on_interactive(ssh_message message) {
@@ -187,6 +190,7 @@ Status LoginDialogue::on_interactive(ssh_message message) {
         return {};
     }
     has_asked_ = false;
+    transport_.watch_swallowed(true);
     const SecretBytes answer = answer_of(transport_.session());
     if (stage_ == Stage::kFactor) return on_factor(message, answer);
     return stage_ == Stage::kInvite ? on_invite(message, answer) : on_first_code(message, answer);

@@ -47,7 +47,10 @@ public:
     // Ends the connection with a text that stock clients print.
     void disconnect(const std::string& text);
 
-    void watch_swallowed(bool is_watching) { watches_swallowed_ = is_watching; }
+    void watch_swallowed(bool is_watching) {
+        watches_swallowed_ = is_watching;
+        has_swallowed_ = false;
+    }
     ssh_session session() const { return session_.get(); }
     bool is_gone() const;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/door/lying_agent.h"
+#include "broker/door/fake_agent.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -9,6 +9,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "core/keys/openssl.h"
 #include "core/wire/reader.h"
 #include "core/wire/writer.h"
 
@@ -31,11 +32,29 @@ bool read_all(int fd, std::uint8_t* into, std::size_t size) {
     return true;
 }
 
+constexpr std::string_view kApplication = "ssh:";
+
+template <class T>
+T must(Result<T> result) {
+    if (!result) throw std::runtime_error(result.error().line());
+    return *std::move(result);
+}
+
+// The plain key's fields under the token's type name, and the application.
+Bytes token_blob(keys::KeyType type, const keys::PublicKey& plain) {
+    wire::Writer blob;
+    blob.string(keys::type_name(type));
+    blob.raw(plain.fields());
+    blob.string(kApplication);
+    return blob.take();
+}
+
 } // namespace
 
-LyingAgent::LyingAgent(std::filesystem::path socket, const keys::PublicKey& key)
+FakeAgent::FakeAgent(std::filesystem::path socket, Bytes public_blob, Sign sign)
     : path_(std::move(socket)),
-      blob_(key.blob()),
+      blob_(std::move(public_blob)),
+      sign_(std::move(sign)),
       listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)),
       stop_(::eventfd(0, EFD_CLOEXEC)) {
     sockaddr_un address{};
@@ -49,13 +68,13 @@ LyingAgent::LyingAgent(std::filesystem::path socket, const keys::PublicKey& key)
     thread_ = std::thread([this] { serve(); });
 }
 
-LyingAgent::~LyingAgent() {
+FakeAgent::~FakeAgent() {
     const std::uint64_t one = 1;
     (void)!::write(stop_.get(), &one, sizeof one);
     thread_.join();
 }
 
-void LyingAgent::serve() {
+void FakeAgent::serve() {
     for (;;) {
         pollfd entries[2] = {{listener_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
         ::poll(entries, 2, -1);
@@ -65,7 +84,7 @@ void LyingAgent::serve() {
     }
 }
 
-void LyingAgent::talk(int fd) {
+void FakeAgent::talk(int fd) {
     for (;;) {
         pollfd entries[2] = {{fd, POLLIN, 0}, {stop_.get(), POLLIN, 0}};
         ::poll(entries, 2, -1);
@@ -80,7 +99,7 @@ void LyingAgent::talk(int fd) {
     }
 }
 
-Bytes LyingAgent::answer(ByteView request) {
+Bytes FakeAgent::answer(ByteView request) {
     wire::Writer out;
     if (!request.empty() && request[0] == kRequestIdentities) {
         out.u8(kIdentities);
@@ -89,15 +108,49 @@ Bytes LyingAgent::answer(ByteView request) {
         out.string("a key of somebody's");
     } else if (!request.empty() && request[0] == kSign) {
         ++signatures_;
-        wire::Writer signature;
-        signature.string("ssh-ed25519");
-        signature.string(Bytes(64, 0));
+        wire::Reader reader(request.subspan(1));
+        const auto key = reader.string();
+        const auto data = reader.string();
+        if (!key || !data) {
+            out.u8(kFailure);
+            return out.take();
+        }
         out.u8(kSigned);
-        out.string(signature.bytes());
+        out.string(sign_(*data));
     } else {
         out.u8(kFailure);
     }
     return out.take();
+}
+
+Bytes sign_with_zeros(ByteView) {
+    wire::Writer signature;
+    signature.string("ssh-ed25519");
+    signature.string(Bytes(64, 0));
+    return signature.take();
+}
+
+SoftwareToken::SoftwareToken(keys::KeyType type)
+    : key_(must(keys::PrivateKey::generate(type == keys::KeyType::kSkEd25519 ? keys::KeyType::kEd25519
+                                                                             : keys::KeyType::kEcdsa256))),
+      public_key_(must(keys::PublicKey::from_blob(token_blob(type, key_.public_key())))) {}
+
+Bytes SoftwareToken::sign(ByteView data) const {
+    constexpr std::uint8_t kTouched = 1;
+    wire::Writer message;
+    message.raw(keys::sha256(as_bytes(kApplication)));
+    message.u8(kTouched);
+    message.u32(1); // counter
+    message.raw(keys::sha256(data));
+    const Bytes plain = must(key_.sign(message.bytes()));
+    wire::Reader reader(plain);
+    (void)must(reader.string()); // the plain algorithm
+    wire::Writer signature;
+    signature.string(keys::type_name(public_key_.type()));
+    signature.string(must(reader.string()));
+    signature.u8(kTouched);
+    signature.u32(1);
+    return signature.take();
 }
 
 } // namespace latchkey::door
