@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "broker/daemon/account.h"
+#include "broker/daemon/hub_fleet.h"
 #include "broker/daemon/keys_on_disk.h"
 #include "broker/desk/desk.h"
 #include "broker/door/door.h"
@@ -126,7 +127,7 @@ Status serve(const Config& config, const ServeOptions& options) {
                                  .heartbeat = from_seconds(config.hub.heartbeat_seconds),
                                  .max_unauthenticated = config.hub.max_unauthenticated}));
     const keys::StrengthRules strength{config.limits.min_rsa_bits};
-    desk::HubFleet fleet(*hub);
+    HubFleet fleet(*hub);
     desk::Desk desk({.ledger = *ledger,
                      .factors = factors,
                      .issuer = issuer,

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The hub as the desk sees it. The hub outlives it; any thread.
+
+#include "broker/desk/fleet.h"
+#include "broker/hub/hub.h"
+
+namespace latchkey::daemon {
+
+class HubFleet : public desk::Fleet {
+public:
+    explicit HubFleet(hub::Hub& hub) : hub_(hub) {}
+    Result<hub::ReceiptCount> receipts(Epoch epoch) override { return hub_.receipts(epoch); }
+    bool wait_receipts(Epoch epoch, Micros deadline_monotonic) override {
+        return hub_.wait_receipts(epoch, deadline_monotonic);
+    }
+    Status end_session(VmId vm, std::uint64_t session, std::string_view reason) override {
+        return hub_.end_session(vm, session, reason);
+    }
+    bool is_connected(VmId vm) const override { return hub_.connected(vm); }
+    void prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) override {
+        hub_.prefetch(user, key, unlock);
+    }
+
+private:
+    hub::Hub& hub_;
+};
+
+} // namespace latchkey::daemon
