@@ -28,6 +28,7 @@ struct Entry {
 
 Bytes encode_sessions(const std::vector<BoundSession>& sessions) {
     std::vector<Entry> entries;
+    entries.reserve(sessions.size());
     for (const BoundSession& session : sessions) {
         entries.push_back({session.id, static_cast<std::uint32_t>(session.monitor.pid),
                            session.monitor.start_ticks, session.user, session.login, session.key,
@@ -45,6 +46,7 @@ Result<std::vector<BoundSession>> decode_sessions(ByteView bytes) {
     decoder(entries);
     LK_CHECK(decoder.finish());
     std::vector<BoundSession> sessions;
+    sessions.reserve(entries.size());
     for (Entry& entry : entries) {
         if (entry.id == 0 || entry.pid == 0 || entry.pid > INT32_MAX)
             return fail(Code::kMalformed, "session without id or process");
