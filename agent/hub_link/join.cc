@@ -45,6 +45,9 @@ asio::awaitable<Result<protocol::Joined>> ask(const protocol::JoinToken& token, 
 Result<BrokerPin> join(const StateFolder& folder, const protocol::JoinToken& token,
                        const JoinWishes& wishes) {
     LK_CHECK(folder.make());
+    // PAM takes a folder without this list for a damaged one, and lets nobody in: a new one has it from the
+    // start.
+    if (!folder.load_identity()) LK_CHECK(folder.save_managed_logins({}));
     LK_TRY(identity, folder.load_or_make_identity());
     std::optional<Result<protocol::Joined>> answer;
     asio::io_context io(1);
