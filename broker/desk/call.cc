@@ -126,6 +126,13 @@ Result<RowId> parse_id(std::string_view text) {
     return RowId{*value};
 }
 
+std::vector<std::string> login_texts(const std::vector<Login>& logins) {
+    std::vector<std::string> texts;
+    texts.reserve(logins.size());
+    for (const Login& login : logins) texts.push_back(login.str());
+    return texts;
+}
+
 std::string_view role_name(ledger::Role role) {
     switch (role) {
         case ledger::Role::kUser:

@@ -117,6 +117,7 @@ Result<ledger::User> find_user_named(ledger::Transaction& t, std::string_view na
 Result<ledger::Group> find_group_named(ledger::Transaction& t, std::string_view name);
 Result<ledger::Vm> find_vm_named(ledger::Transaction& t, std::string_view name);
 Result<RowId> parse_id(std::string_view text);
+std::vector<std::string> login_texts(const std::vector<Login>& logins);
 std::string_view role_name(ledger::Role role);
 std::string_view state_name(ledger::UserState state);
 

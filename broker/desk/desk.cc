@@ -123,7 +123,7 @@ Result<Call> Desk::open(const Caller& caller, std::string_view command_line, Con
         LK_TRY(key, ledger::find_key(t, caller.fingerprint));
         now.key = std::move(key);
         LK_TRY(unlock, ledger::live_unlock(t, caller.user, caller.key));
-        now.unlock = std::move(unlock);
+        now.unlock = unlock;
         return now;
     }));
     if (!standing.user || standing.user->state == ledger::UserState::kRemoved) {
@@ -141,7 +141,7 @@ Result<Call> Desk::open(const Caller& caller, std::string_view command_line, Con
                 Arguments(),
                 std::move(*standing.user),
                 std::move(*standing.key),
-                std::move(standing.unlock),
+                standing.unlock,
                 std::string(command_line)};
 }
 

@@ -12,12 +12,6 @@ namespace {
 
 using ledger::Role;
 
-std::vector<std::string> login_texts(const std::vector<Login>& logins) {
-    std::vector<std::string> texts;
-    for (const Login& login : logins) texts.push_back(login.str());
-    return texts;
-}
-
 Record row_of(const ledger::Rule& rule) {
     return {
         {"id", std::to_string(rule.id.value)},

@@ -2,7 +2,6 @@
 #include "broker/desk/text.h"
 
 #include <charconv>
-#include <cstdio>
 #include <ctime>
 
 namespace latchkey::desk {
@@ -98,13 +97,9 @@ Result<Micros> parse_span(std::string_view text, std::string_view flag) {
 
 Result<Micros> parse_time(std::string_view text, Micros now, std::string_view flag) {
     std::tm parts{};
-    int used = 0;
     const std::string owned(text);
-    const int fields = std::sscanf(owned.c_str(), "%4d-%2d-%2dT%2d:%2d:%2dZ%n", &parts.tm_year, &parts.tm_mon,
-                                   &parts.tm_mday, &parts.tm_hour, &parts.tm_min, &parts.tm_sec, &used);
-    if (fields == 6 && static_cast<std::size_t>(used) == owned.size()) {
-        parts.tm_year -= 1900;
-        parts.tm_mon -= 1;
+    const char* const end = strptime(owned.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    if (end != nullptr && *end == '\0') {
         const std::tm asked = parts;
         const std::time_t seconds = timegm(&parts);
         // timegm puts a 31 February right; we do not.

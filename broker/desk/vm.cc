@@ -23,6 +23,7 @@ constexpr Micros kClockTolerance = from_seconds(30);
 
 std::vector<std::string> label_texts(const std::vector<protocol::KeyValue>& labels) {
     std::vector<std::string> texts;
+    texts.reserve(labels.size());
     for (const protocol::KeyValue& label : labels) texts.push_back(label.name + "=" + label.value);
     return texts;
 }
@@ -41,12 +42,6 @@ std::string trouble_of(const ledger::Vm& vm) {
     if (seconds <= kClockTolerance.seconds()) return vm.trouble;
     const std::string clock = "its clock is " + std::to_string(seconds) + " s off";
     return vm.trouble.empty() ? clock : vm.trouble + "; " + clock;
-}
-
-std::vector<std::string> login_texts(const std::vector<Login>& logins) {
-    std::vector<std::string> texts;
-    for (const Login& login : logins) texts.push_back(login.str());
-    return texts;
 }
 
 struct Seen {

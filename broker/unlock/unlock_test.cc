@@ -107,6 +107,7 @@ TEST_F(UnlockFactors, TakeOneOfTwoThatBringTheSameCodeAtOnce) {
     std::atomic<int> accepted = 0;
     std::latch start(4);
     std::vector<std::thread> guests;
+    guests.reserve(4);
     for (int i = 0; i < 4; ++i) {
         guests.emplace_back([&] {
             start.arrive_and_wait();
