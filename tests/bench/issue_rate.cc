@@ -25,7 +25,7 @@ namespace latchkey::bench {
 namespace {
 
 constexpr double kFloorSeconds = 0.7;
-constexpr double kIssueSeconds = 1.5;
+constexpr double kIssueSeconds = 1.2;
 
 struct Plan {
     std::filesystem::path folder;

@@ -6,8 +6,8 @@ from .stand import made_up_keys, new_stand
 from .table import Figure
 
 AGENTS = 16
-ROUNDS = 3
-KEYS = 12_000  # more than the rounds can use up
+ROUNDS = 5
+KEYS = 16_000  # more than the rounds can use up
 
 
 def in_process():
