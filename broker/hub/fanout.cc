@@ -141,7 +141,7 @@ asio::awaitable<void> Hub::State::push_trust() {
                 const auto found = agents.find(change.vm.id.value);
                 if (found == agents.end()) continue;
                 const LinkPtr link = found->second;
-                link->vm = std::move(change.vm);
+                link->vm = std::make_shared<const ledger::Vm>(std::move(change.vm));
                 if (is_same(link->trust, change.trust)) continue;
                 link->trust = change.trust;
                 protocol::Trust message;
@@ -176,15 +176,15 @@ asio::awaitable<void> Hub::State::push_ahead(ledger::User user, ledger::Key key,
         const auto found = agents.find(vm.value);
         if (found == agents.end()) continue;
         const LinkPtr link = found->second;
-        const ledger::Vm row = *link->vm;
+        const std::shared_ptr<const ledger::Vm> row = link->vm;
         auto prepare = [this, row, user, key, unlock] {
-            return parts.issuer.grants_ahead(row, user, key, unlock);
+            return parts.issuer.grants_ahead(*row, user, key, unlock);
         };
         const std::uint64_t judged_after = access_takings;
         const auto grants = co_await offload(pool, std::move(prepare));
         if (!grants) {
             log(LogLevel::kWarn,
-                "fail to prefetch vm=" + row.name.str() + " why=\"" + grants.error().line() + "\"");
+                "fail to prefetch vm=" + row->name.str() + " why=\"" + grants.error().line() + "\"");
             co_return;
         }
         send_grants(*link, *grants, judged_after);

@@ -77,6 +77,19 @@ TEST_F(Hostile, AnUnknownTypeIsAnsweredAndTheConnectionLivesOn) {
     EXPECT_EQ(agent.receive<protocol::Grant>().request, 1u);
 }
 
+TEST_F(Hostile, AnAgentThatRefusesUsIsHeardAndLetGo) {
+    TestAgent agent = connect(bad_);
+    agent.greet();
+    agent.send_raw(
+        protocol::encode(protocol::Unsupported())); // answered with silence, or two would never end
+    protocol::Refused refused;
+    refused.code = info(Code::kConflict).name;
+    refused.message = "rollback:\nthe broker is older";
+    agent.send(refused);
+    EXPECT_TRUE(agent.is_closed());
+    EXPECT_TRUE(has_logged("hear refusal vm=bad-1 why=\"rollback:?the broker is older\""));
+}
+
 TEST_F(Hostile, WhoDoesNotReadIsDroppedAndHoldsNobodyUp) {
     Settings settings;
     settings.queue_bytes = 256 * 1024;

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "broker/hub/hub_for_tests.h"
 #include "broker/ledger/audit.h"
 #include "broker/ledger/policy_rows.h"
@@ -193,6 +195,28 @@ TEST_F(Fetching, IsAnsweredWithAGrantOrADenial) {
     EXPECT_THAT(denied.certificate, IsEmpty());
 }
 
+TEST_F(Fetching, WaitsItsTurnWhereAVmAsksForMuchAtOnce) {
+    const Member web = add_member("web-7");
+    const auto bob = add_person("bob");
+    grant(bob, "web-*", {"deploy"});
+    TestAgent agent = connect(web);
+    agent.greet();
+    constexpr std::uint64_t kCount = 100;
+    for (std::uint64_t i = 1; i <= kCount; ++i) {
+        auto fetch = fetch_of(bob, "deploy");
+        fetch.request = i;
+        agent.send(fetch);
+    }
+    std::set<std::uint64_t> answered;
+    for (std::uint64_t i = 1; i <= kCount; ++i) {
+        const auto answer = agent.receive<protocol::Grant>();
+        EXPECT_EQ(answer.decision, GrantDecision::kAllow) << answer.reason;
+        answered.insert(answer.request);
+    }
+    EXPECT_EQ(answered.size(), kCount);
+    EXPECT_EQ(signer_.signatures, 1);
+}
+
 TEST_F(Fetching, IsDeniedWhileTheSignerIsGone) {
     const Member web = add_member("web-7");
     const auto bob = add_person("bob");
@@ -234,6 +258,29 @@ TEST_F(Fetching, ComesAheadToWhereTheUserWasLately) {
     EXPECT_EQ(ahead.login.str(), "deploy");
     stranger.send(fetch_of(bob, "root")); // what comes next is the answer to this: nothing came ahead
     EXPECT_EQ(stranger.receive<protocol::Grant>().request, 1u);
+}
+
+TEST_F(Sessions, AreRecordedInTheOrderInWhichTheVmTellsThem) {
+    const Member web = add_member("web-7");
+    const auto bob = add_person("bob");
+    TestAgent agent = connect(web);
+    agent.greet();
+    protocol::SessionEvent event;
+    event.session = 77;
+    event.user = bob.user.name;
+    event.login = *Login::parse("deploy");
+    event.key = bob.key.fingerprint;
+    event.time = clock_.now();
+    for (const auto phase : {protocol::SessionPhase::kOpened, protocol::SessionPhase::kOpened,
+                             protocol::SessionPhase::kEnded}) { // told twice, as after a reconnect
+        event.phase = phase;
+        event.reason = phase == protocol::SessionPhase::kEnded ? "revoked" : "";
+        agent.send(event);
+    }
+    EXPECT_TRUE(eventually([&] {
+        const auto row = take(read([&](Transaction& t) { return ledger::find_session(t, 77); }));
+        return row && row->closed_at.value != 0 && row->end_reason == "revoked";
+    }));
 }
 
 TEST_F(Sessions, AreEndedOnDemandWhereTheVmIsConnected) {

@@ -2,6 +2,7 @@
 #pragma once
 // What the hub knows of one connected agent. Hub thread only.
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,7 +16,8 @@
 
 namespace latchkey::hub {
 
-inline constexpr unsigned kMaxFetchesAtOnce = 16;
+inline constexpr unsigned kMaxFetchesAtOnce = 8;       // being judged; one VM must not fill the pool
+inline constexpr std::size_t kMaxFetchesWaiting = 256; // an agent has no more open
 
 struct Link {
     explicit Link(std::shared_ptr<TlsConnection> over) : tls(std::move(over)) {}
@@ -26,17 +28,19 @@ struct Link {
     }
 
     std::shared_ptr<TlsConnection> tls;
-    std::string address;          // the peer's, without port
-    std::optional<Micros> due;    // monotonic: closed unless done by then (handshake, or its leaving)
-    Micros heard_at;              // monotonic: the last frame
-    std::optional<ledger::Vm> vm; // once its key is known to be a VM's
+    std::string address;       // the peer's, without port
+    std::optional<Micros> due; // monotonic: closed unless done by then (handshake, or its leaving)
+    Micros heard_at;           // monotonic: the last frame
+    std::shared_ptr<const ledger::Vm>
+        vm; // once its key is known to be a VM's; replaced whole, so that the pool may read
     std::string software;
 
     bool is_welcome = false;     // counted as connected
     bool is_catching_up = false; // revocations of its Welcome are still being queued
     Epoch sent_epoch;            // told up to here
     protocol::TrustSet trust;    // as last sent
-    unsigned fetches = 0;        // being answered
+    unsigned fetches = 0;        // being judged
+    std::deque<protocol::Fetch> waiting_fetches;
 
     bool is_seen_due = false; // something new to write into the VM's row
     Micros seen_noted_at;     // monotonic

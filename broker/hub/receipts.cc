@@ -26,7 +26,7 @@ Result<keys::PublicKey> key_of(const ledger::Vm& vm) {
 }
 
 struct Checked {
-    ledger::Vm vm;
+    std::shared_ptr<const ledger::Vm> vm;
     protocol::Receipt receipt;
     bool is_genuine = false;
 };
@@ -40,7 +40,7 @@ bool is_due(const Checked& one) {
 Status write_all(ledger::Ledger& ledger, const std::vector<Checked>& checked) {
     const Status together = ledger.write([&](ledger::Transaction& t) -> Status {
         for (const Checked& one : checked) {
-            if (is_due(one)) LK_CHECK(ledger::record_receipt(t, one.vm.id, one.receipt));
+            if (is_due(one)) LK_CHECK(ledger::record_receipt(t, one.vm->id, one.receipt));
         }
         return {};
     });
@@ -49,7 +49,7 @@ Status write_all(ledger::Ledger& ledger, const std::vector<Checked>& checked) {
     for (const Checked& one : checked) {
         if (!is_due(one)) continue;
         const Status written = ledger.write(
-            [&](ledger::Transaction& t) { return ledger::record_receipt(t, one.vm.id, one.receipt); });
+            [&](ledger::Transaction& t) { return ledger::record_receipt(t, one.vm->id, one.receipt); });
         if (!written && written.error().code != Code::kNotFound) last = written;
     }
     return last;
@@ -79,10 +79,10 @@ asio::awaitable<void> Hub::State::write_receipts() {
         receipts.erase(receipts.begin(), end);
         const auto checked = std::make_shared<std::vector<Checked>>();
         for (Pending& pending : batch)
-            checked->push_back({*pending.link->vm, std::move(pending.receipt), false});
+            checked->push_back({pending.link->vm, std::move(pending.receipt), false});
         auto write_down = [this, checked]() -> Status {
             for (Checked& one : *checked) {
-                const auto key = key_of(one.vm);
+                const auto key = key_of(*one.vm);
                 one.is_genuine =
                     key && key->verify(one.receipt.signature, protocol::receipt_signed_bytes(one.receipt));
             }
@@ -100,11 +100,11 @@ asio::awaitable<void> Hub::State::write_receipts() {
             const Checked& one = (*checked)[i];
             if (!one.is_genuine) {
                 log(LogLevel::kError,
-                    "refuse receipt vm=" + one.vm.name.str() + " why=\"its signature does not verify\"");
+                    "refuse receipt vm=" + one.vm->name.str() + " why=\"its signature does not verify\"");
                 link->tls->close();
                 continue;
             }
-            confirmed.emplace_back(one.vm.id, one.receipt.epoch);
+            confirmed.emplace_back(one.vm->id, one.receipt.epoch);
             if (link->trouble != one.receipt.trouble) {
                 link->trouble = one.receipt.trouble;
                 link->is_seen_due = true;

@@ -19,6 +19,16 @@ constexpr std::size_t kFirstFrameLimit = 64 * 1024; // before we know who it is
 constexpr Micros kLeaveTime = from_seconds(2);
 constexpr std::int64_t kOffsetWorthTelling = 30'000'000; // micros
 constexpr std::size_t kMaxSoftwareName = 64;
+constexpr std::size_t kMaxRefusal = 200;
+
+protocol::Grant denial_of(const protocol::Fetch& fetch, std::string reason) {
+    protocol::Grant denial;
+    denial.request = fetch.request;
+    denial.login = fetch.login;
+    denial.key = fetch.key;
+    denial.reason = std::move(reason);
+    return denial;
+}
 
 std::string shortened(std::string text, std::size_t size) {
     if (text.size() > size) text.resize(size);
@@ -66,7 +76,7 @@ asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, k
         const Status refused = co_await refuse(link, vm.error());
         co_return fail(refused.error());
     }
-    link->vm = std::move(*vm);
+    if (*vm) link->vm = std::make_shared<const ledger::Vm>(std::move(**vm));
     auto frame = co_await link->tls->read(kFirstFrameLimit);
     if (!frame) co_return frame;
     if (frame->type == protocol::Type::kJoin) {
@@ -75,7 +85,7 @@ asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, k
             const Status refused = co_await refuse(link, joined.error());
             co_return fail(refused.error());
         }
-        link->vm = std::move(*joined);
+        link->vm = std::make_shared<const ledger::Vm>(std::move(*joined));
         co_return co_await link->tls->read(kFirstFrameLimit);
     }
     if (!link->vm) {
@@ -214,17 +224,7 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
         case protocol::Type::kFetch: {
             auto fetch = protocol::decode<protocol::Fetch>(frame);
             if (!fetch) co_return fail(fetch.error());
-            if (link->fetches >= kMaxFetchesAtOnce) {
-                protocol::Grant busy;
-                busy.request = fetch->request;
-                busy.login = fetch->login;
-                busy.key = fetch->key;
-                busy.reason = "too many requests of this VM at once";
-                link->send(busy);
-                co_return Status();
-            }
-            ++link->fetches;
-            asio::co_spawn(io, answer_fetch(link, std::move(*fetch)), asio::detached);
+            take_fetch(link, std::move(*fetch));
             co_return Status();
         }
         case protocol::Type::kHeartbeat: {
@@ -242,10 +242,9 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
             auto event = protocol::decode<protocol::SessionEvent>(frame);
             if (!event) co_return fail(event.error());
             const auto told = std::make_shared<const protocol::SessionEvent>(std::move(*event));
-            auto record = [this, link, told] {
-                return parts.ledger.write([&](ledger::Transaction& t) {
-                    return ledger::record_session_event(t, *link->vm, *told);
-                });
+            auto record = [this, vm = link->vm, told] {
+                return parts.ledger.write(
+                    [&](ledger::Transaction& t) { return ledger::record_session_event(t, *vm, *told); });
             };
             const Status written = co_await offload(pool, std::move(record));
             if (!written)
@@ -253,6 +252,15 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
                                           written.error().line() + "\"");
             co_return Status();
         }
+        case protocol::Type::kRefused: {
+            const auto refused = protocol::decode<protocol::Refused>(frame);
+            if (!refused) co_return fail(refused.error());
+            log(LogLevel::kError, "hear refusal vm=" + link->vm->name.str() + " why=\"" +
+                                      shortened(refused->message, kMaxRefusal) + "\"");
+            co_return fail(Code::kRefused, "the agent refuses this broker", "its own log says more");
+        }
+        case protocol::Type::kUnsupported:
+            co_return Status(); // an older agent: it goes without that message
         default: {
             protocol::Unsupported answer;
             answer.type = static_cast<std::uint8_t>(frame.type);
@@ -262,24 +270,38 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
     }
 }
 
-asio::awaitable<void> Hub::State::answer_fetch(LinkPtr link, protocol::Fetch fetch) {
-    const auto asked = std::make_shared<const protocol::Fetch>(std::move(fetch));
-    auto judge = [this, link, asked] { return parts.issuer.grant_for(*link->vm, *asked); };
-    const std::uint64_t judged_after = access_takings;
-    auto grant = co_await offload(pool, std::move(judge));
-    --link->fetches;
-    if (!grant) {
-        log(LogLevel::kError,
-            "fail to answer fetch vm=" + link->vm->name.str() + " why=\"" + grant.error().line() + "\"");
-        protocol::Grant denial;
-        denial.request = asked->request;
-        denial.login = asked->login;
-        denial.key = asked->key;
-        denial.reason = "the broker cannot judge now: " + grant.error().message;
-        link->send(denial);
-        co_return;
+// A few at a time are judged; what comes meanwhile waits its turn, and beyond what an agent may have open is
+// denied.
+void Hub::State::take_fetch(const LinkPtr& link, protocol::Fetch fetch) {
+    if (link->fetches < kMaxFetchesAtOnce) {
+        ++link->fetches;
+        asio::co_spawn(io, answer_fetches(link, std::move(fetch)), asio::detached);
+    } else if (link->waiting_fetches.size() < kMaxFetchesWaiting) {
+        link->waiting_fetches.push_back(std::move(fetch));
+    } else {
+        link->send(denial_of(fetch, "too many requests of this VM at once"));
     }
-    send_grants(*link, {&*grant, 1}, judged_after);
+}
+
+// This one, then those that wait, until none is left.
+asio::awaitable<void> Hub::State::answer_fetches(LinkPtr link, protocol::Fetch fetch) {
+    for (;;) {
+        const auto asked = std::make_shared<const protocol::Fetch>(std::move(fetch));
+        const std::uint64_t judged_after = access_takings;
+        auto judge = [this, vm = link->vm, asked] { return parts.issuer.grant_for(*vm, *asked); };
+        const auto grant = co_await offload(pool, std::move(judge));
+        if (grant) {
+            send_grants(*link, {&*grant, 1}, judged_after);
+        } else {
+            log(LogLevel::kError,
+                "fail to answer fetch vm=" + link->vm->name.str() + " why=\"" + grant.error().line() + "\"");
+            link->send(denial_of(*asked, "the broker cannot judge now: " + grant.error().message));
+        }
+        if (link->waiting_fetches.empty() || !link->tls->is_open()) break;
+        fetch = std::move(link->waiting_fetches.front());
+        link->waiting_fetches.pop_front();
+    }
+    --link->fetches;
 }
 
 } // namespace latchkey::hub

@@ -57,7 +57,8 @@ struct Hub::State {
     asio::awaitable<Status> send_catch_up(LinkPtr link, std::vector<SharedBytes> messages);
     asio::awaitable<Status> listen(LinkPtr link);
     asio::awaitable<Status> hear(LinkPtr link, protocol::Frame frame);
-    asio::awaitable<void> answer_fetch(LinkPtr link, protocol::Fetch fetch);
+    void take_fetch(const LinkPtr& link, protocol::Fetch fetch);
+    asio::awaitable<void> answer_fetches(LinkPtr link, protocol::Fetch fetch);
     asio::awaitable<Status> refuse(LinkPtr link, Error error); // tells it, then waits for it to leave
 
     // fanout.cc
