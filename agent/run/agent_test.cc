@@ -1,159 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole agent: real TLS to a hub that the test speaks for, real Unix socket, real disk. The test program
-// stands for sshd's monitor: it runs the real helper as its child and asks as PAM does.
 #include "agent/run/agent.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <array>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-#include <cstdio>
 #include <future>
-#include <thread>
 
-#include "agent/fixture/fakes.h"
-#include "agent/fixture/folder.h"
-#include "agent/fixture/hub.h"
-#include "agent/fixture/issuer.h"
+#include "agent/fixture/whole_agent.h"
 #include "core/posix/file.h"
 
 namespace latchkey::agent {
 namespace {
 
 using fixture::kNow;
+using fixture::Running;
 using ::testing::HasSubstr;
 
-// An agent on a thread of its own, from start to stop.
-class Running {
-public:
-    Running(const AgentConfig& config, const Clock& clock) {
-        auto ender = std::make_unique<fixture::ObedientEnder>();
-        auto made = Agent::make(io_, clock, config, std::move(ender));
-        if (!made) std::abort();
-        agent_ = *std::move(made);
-        if (!agent_->start()) std::abort();
-        thread_ = std::thread([this] { io_.run(); });
-    }
-    ~Running() {
-        io_.stop();
-        thread_.join();
-        agent_->stop();
-        agent_.reset();
-    }
-    Running(const Running&) = delete;
-    Running& operator=(const Running&) = delete;
-
-private:
-    boost::asio::io_context io_{1};
-    std::unique_ptr<Agent> agent_;
-    std::thread thread_;
-};
-
-class AgentTest : public ::testing::Test {
-protected:
-    void SetUp() override {
-        config_.state_dir = folder_ / "state";
-        config_.socket = (folder_ / "run/agent.sock").string();
-        config_.helper_user = "root";
-        ASSERT_TRUE(state_.make());
-        ASSERT_TRUE(state_.load_or_make_identity());
-        ASSERT_TRUE(state_.begin_with({hub_.address(), hub_.key(), {42}, *VmName::parse("web-1")}));
-    }
-
-    protocol::Welcome welcome(std::uint64_t epoch = 0) const {
-        protocol::Welcome welcome;
-        welcome.vm_id = {42};
-        welcome.vm_name = *VmName::parse("web-1");
-        welcome.time = kNow;
-        welcome.epoch = {epoch};
-        welcome.trust = issuer_.trust();
-        return welcome;
-    }
-    // Accepts, hears Hello, says Welcome and that nothing was missed; online when the receipt is here.
-    fixture::HubConnection greet(std::uint64_t epoch = 0) {
-        auto connection = hub_.accept();
-        EXPECT_TRUE(connection.is_open());
-        static_cast<void>(connection.take<protocol::Hello>());
-        connection.say(welcome(epoch));
-        protocol::Revoke nothing;
-        nothing.epoch = {epoch};
-        connection.say(nothing);
-        static_cast<void>(connection.take<protocol::Receipt>());
-        return connection;
-    }
-
-    Result<protocol::Frame> say(const Bytes& request) const {
-        const auto deadline = posix::Deadline::after(from_seconds(20));
-        LK_TRY(stream, posix::Stream::connect_unix(config_.socket, deadline));
-        LK_CHECK(stream.send(request, deadline));
-        return stream.receive(protocol::kLocalFrameLimit, deadline);
-    }
-    template <class Answer, class Request>
-    Answer ask(const Request& request) const {
-        const auto frame = say(protocol::encode(request));
-        if (!frame) std::abort();
-        return *protocol::decode<Answer>(*frame);
-    }
-    protocol::Authorized authorize() const {
-        protocol::Authorize question;
-        question.login = issuer_.login;
-        question.key_type = "ssh-ed25519";
-        question.key_blob = issuer_.user_key.public_key().blob();
-        question.fingerprint = issuer_.key();
-        return ask<protocol::Authorized>(question);
-    }
-    protocol::AgentStatusAnswer status() const {
-        return ask<protocol::AgentStatusAnswer>(protocol::AgentStatus{});
-    }
-    protocol::Verdict account() const {
-        protocol::AccountCheck check;
-        check.login = issuer_.login;
-        check.service = "sshd";
-        return ask<protocol::AccountAnswer>(check).verdict;
-    }
-    // What sshd does: the helper as a child of the monitor, which is this process.
-    std::string run_helper() const {
-        const auto& key = issuer_.user_key.public_key();
-        const std::string command = std::string(LATCHKEY_HELPER) + " --socket " + config_.socket + " " +
-                                    issuer_.login.str() + " ssh-ed25519 " + to_base64(key.blob()) + " " +
-                                    key.fingerprint().str();
-        std::FILE* pipe = ::popen(("exec " + command).c_str(), "r");
-        std::string text;
-        std::array<char, 512> chunk{};
-        while (std::fgets(chunk.data(), chunk.size(), pipe) != nullptr) text += chunk.data();
-        ::pclose(pipe);
-        return text;
-    }
-    protocol::SessionAnswer open_session() const {
-        protocol::SessionOpen open;
-        open.login = issuer_.login;
-        open.service = "sshd";
-        open.remote_host = "192.0.2.9";
-        open.auth_info = "publickey " + issuer_.user_key.public_key().line() + "\n";
-        return ask<protocol::SessionAnswer>(open);
-    }
-    static protocol::Revoke revoke_user(std::uint64_t epoch, const std::string& user) {
-        protocol::Revoke revoke;
-        revoke.epoch = {epoch};
-        revoke.entries = {{{epoch}, "user", user, kNow, kNow + from_seconds(9999)}};
-        return revoke;
-    }
-    void answer_fetch(fixture::HubConnection& connection) const {
-        protocol::Grant grant = issuer_.make();
-        grant.request = connection.take<protocol::Fetch>().request;
-        connection.say(grant);
-    }
-
-    fixture::Folder folder_;
-    fixture::TestHub hub_;
-    fixture::Issuer issuer_;
-    FakeClock clock_{kNow};
-    AgentConfig config_;
-    StateFolder state_{folder_ / "state"};
-};
+class AgentTest : public fixture::WholeAgent {};
 
 TEST_F(AgentTest, FetchesOnceAndAnswersFromTheCache) {
     const Running agent(config_, clock_);
@@ -256,52 +116,6 @@ TEST_F(AgentTest, WritesTheManagedLoginsThatPamReadsWithoutIt) {
     }
     EXPECT_EQ(as_text(*posix::read_file(folder_ / "state/managed-logins")),
               "# written by latchkey-agent\nbackup\ndeploy\n");
-}
-
-TEST_F(AgentTest, ServesHeldGrantsWithoutABrokerAndComesBack) {
-    const Running agent(config_, clock_);
-    {
-        auto broker = greet();
-        broker.say(issuer_.make());
-        auto first = std::async(std::launch::async, [this] { return authorize(); });
-        EXPECT_EQ(first.get().lines.size(), 1U);
-        broker.close();
-    }
-    auto again = hub_.accept(); // it noticed, and is back
-    EXPECT_EQ(authorize().lines.size(), 1U);
-    EXPECT_FALSE(status().connected);
-    const auto hello = again.take<protocol::Hello>();
-    EXPECT_EQ(hello.epoch.value, 0U);
-}
-
-TEST_F(AgentTest, RefusesABrokerThatWasSetBackAndTellsItSo) {
-    {
-        const Running agent(config_, clock_);
-        auto broker = greet();
-        broker.say(revoke_user(1, "alice"));
-        static_cast<void>(broker.take<protocol::Receipt>());
-    }
-    const Running agent(config_, clock_);
-    auto broker = hub_.accept();
-    EXPECT_EQ(broker.take<protocol::Hello>().epoch.value, 1U);
-    broker.say(welcome(0));
-    EXPECT_THAT(broker.take<protocol::Refused>().message, HasSubstr("rollback"));
-    EXPECT_FALSE(broker.next()) << "and then it is gone";
-    EXPECT_THAT(status().trouble, HasSubstr("rollback"));
-    EXPECT_FALSE(status().serving);
-    EXPECT_TRUE(authorize().lines.empty());
-}
-
-TEST_F(AgentTest, SaysNothingToABrokerOfAnotherKey) {
-    const Fingerprint other = fixture::new_key().public_key().fingerprint();
-    ASSERT_TRUE(state_.begin_with({hub_.address(), other, {42}, *VmName::parse("web-1")}));
-    const Running agent(config_, clock_);
-    for (int attempt = 0; attempt < 2; ++attempt) {
-        auto broker = hub_.accept();
-        EXPECT_FALSE(broker.is_open() && broker.next());
-    }
-    EXPECT_THAT(status().trouble, HasSubstr("pinned"));
-    EXPECT_TRUE(authorize().lines.empty());
 }
 
 TEST_F(AgentTest, RunsWithADamagedStateButLetsNobodyInWhereItIsManaged) {
