@@ -22,6 +22,10 @@
 namespace latchkey::daemon {
 namespace {
 
+// As many questions at once as commits are worth grouping: a worker waits for the commit that it shares.
+constexpr unsigned kHubWorkers = 16;
+constexpr unsigned kReaders = 8;
+
 // hub and door have a log level of their own, so that they need no logging library.
 template <class Level>
 std::function<void(Level, std::string_view)> log_as(const char* room) {
@@ -107,7 +111,8 @@ Status serve(const Config& config, const ServeOptions& options) {
     plugin_host::Loader loader(config.broker.plugin_dir);
     LK_TRY(store, loader.store(config.store.plugin, config.store.settings));
     LK_CHECK(ledger::Ledger::migrate(*store));
-    LK_TRY(ledger, ledger::Ledger::open(*store, {.data_key = keys.data_key.clone(), .clock = &clock}));
+    LK_TRY(ledger, ledger::Ledger::open(
+                       *store, {.data_key = keys.data_key.clone(), .clock = &clock, .readers = kReaders}));
     LK_TRY(factor_plugins, load_factors(config, loader));
     unlock::Factors factors(*ledger, std::move(factor_plugins),
                             {.clock = &clock,
@@ -125,7 +130,8 @@ Status serve(const Config& config, const ServeOptions& options) {
                                  .log = log_as<hub::LogLevel>("hub")},
                                 {.listen = config.hub.listen,
                                  .heartbeat = from_seconds(config.hub.heartbeat_seconds),
-                                 .max_unauthenticated = config.hub.max_unauthenticated}));
+                                 .max_unauthenticated = config.hub.max_unauthenticated,
+                                 .workers = kHubWorkers}));
     const keys::StrengthRules strength{config.limits.min_rsa_bits};
     HubFleet fleet(*hub);
     desk::Desk desk({.ledger = *ledger,
