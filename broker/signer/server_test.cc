@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <atomic>
 
 #include <thread>
 
@@ -58,7 +59,7 @@ protected:
     SystemClock clock;
     MemoryCa ca;
     std::unique_ptr<Server> server;
-    int connections = 0;
+    std::atomic<int> connections = 0;
 };
 
 TEST_F(SignerServer, SignsWhatItsTablePermits) {
