@@ -22,6 +22,7 @@ constexpr std::size_t kOutputLimit = 64 * 1024;
 
 std::vector<char*> pointers(const std::vector<std::string>& argv) {
     std::vector<char*> out;
+    out.reserve(argv.size() + 1);
     for (const std::string& word : argv) out.push_back(const_cast<char*>(word.c_str())); // exec's C signature
     out.push_back(nullptr);
     return out;
