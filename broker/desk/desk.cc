@@ -2,6 +2,7 @@
 #include "broker/desk/desk.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "broker/desk/words.h"
@@ -32,13 +33,30 @@ Found find(std::span<const std::string> words) {
     return best;
 }
 
-// What the first word may have meant: the commands that begin with it, else those that share its first
-// letter.
+// Levenshtein; both words are short.
+std::size_t distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(row.begin(), row.end(), 0U);
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        std::size_t corner = row[0];
+        row[0] = i;
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            const std::size_t above = row[j];
+            row[j] = std::min({above + 1, row[j - 1] + 1, corner + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+            corner = above;
+        }
+    }
+    return row.back();
+}
+
+// What the first word may have meant: the commands that begin with it, or nearly.
 std::string hint(const std::string& word) {
+    constexpr std::size_t kLongestWord = 16;
     std::string near;
     for (const Command* command : all_commands()) {
+        if (word.size() < 2 || word.size() > kLongestWord) break;
         const std::string_view first = command->words.substr(0, command->words.find(' '));
-        if (first == word || (word.size() > 1 && command->words.starts_with(word))) {
+        if (first.starts_with(word) || (first.size() > 2 && distance(word, first) < 2)) {
             near += (near.empty() ? "" : ", ") + std::string(command->words);
         }
     }
@@ -154,10 +172,7 @@ Status Desk::welcome(Call& call, bool is_command) const {
     LK_TRY(pending, unlock::begin(context_.factors, call.user.name, kRecovery));
     LK_TRY(kept, unlock::keep(context_.factors, call.user.id, pending, call.actor()));
     (void)kept;
-    const std::string text = "You are in, " + call.actor() +
-                             ". Recovery codes, each good once where the authenticator is lost; they are not "
-                             "shown again:\n\n" +
-                             pending.enrolment.show_text + "\n\n";
+    const std::string text = "You are in, " + call.actor() + ".\n\n" + pending.enrolment.show_text + "\n";
     if (is_command) {
         call.console.err(text);
     } else {

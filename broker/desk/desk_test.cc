@@ -144,6 +144,8 @@ TEST_F(DeskRights, UnknownCommandsGetUsageAndAHint) {
     EXPECT_EQ(console_.stderr_text, "no command frobnicate; run: help\n");
     EXPECT_EQ(run(bob_, "user frobnicate"), 2);
     EXPECT_THAT(console_.stderr_text, HasSubstr("there is: user add"));
+    EXPECT_EQ(run(bob_, "usr ls"), 2);
+    EXPECT_THAT(console_.stderr_text, HasSubstr("there is: user add"));
     EXPECT_EQ(run(bob_, "cert --nonsense"), 2);
     EXPECT_THAT(console_.stderr_text, HasSubstr("unknown flag --nonsense; usage: cert"));
     EXPECT_EQ(run(bob_, "cert 'unfinished"), 2);

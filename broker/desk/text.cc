@@ -51,8 +51,10 @@ std::string time_rfc3339(Micros at) {
 }
 
 std::string span_text(Micros span) {
-    const std::int64_t seconds = span.seconds() < 0 ? 0 : span.seconds();
+    std::int64_t seconds = span.seconds() < 0 ? 0 : span.seconds();
     if (seconds < kMinute) return std::to_string(seconds) + " s";
+    const std::int64_t unit = seconds < kDay ? kMinute : kHour;
+    seconds = (seconds + unit / 2) / unit * unit; // 12 h less some milliseconds are 12 h
     if (seconds < kHour) return std::to_string(seconds / kMinute) + " min";
     const bool is_days = seconds >= kDay;
     const std::int64_t large = is_days ? seconds / kDay : seconds / kHour;

@@ -56,6 +56,9 @@ TEST(Spans, AreReadAndWritten) {
     }
     EXPECT_EQ(span_text(from_seconds(59)), "59 s");
     EXPECT_EQ(span_text(from_seconds(43140)), "11 h 59 min");
+    EXPECT_EQ(span_text(from_seconds(43199)), "12 h");
+    EXPECT_EQ(span_text(from_seconds(3599)), "1 h");
+    EXPECT_EQ(span_text(from_seconds(86399)), "1 d");
     EXPECT_EQ(span_text(from_seconds(3 * 86400 + 3600)), "3 d 1 h");
 }
 

@@ -88,7 +88,9 @@ Status ls(Call& call) {
     for (const ledger::Vm& vm : seen.vms) {
         if (may_see(call, seen, vm)) rows.push_back(row_of(call, seen, vm));
     }
-    call.list("vms", rows, "no VMs; an admin adds one with: vm token");
+    call.list("vms", rows,
+              call.is_at_least(Role::kAuditor) ? "no VMs; an admin adds one with: vm token"
+                                               : "no VMs that you may log in to; ask an admin for a group");
     return {};
 }
 
