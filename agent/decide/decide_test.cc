@@ -269,6 +269,17 @@ TEST_F(Grants, AllowNoMoreThanTheirCertificateDoes) {
     EXPECT_THAT(lines[0], HasSubstr(",verify-required ssh-ed25519 "));
 }
 
+TEST_F(Grants, BoundEachRuleByItsOwnNetworksWithinTheCertificates) {
+    cert::Content content = issuer_.content();
+    content.critical_options = {{"source-address", "10.0.0.0/8,192.0.2.0/24,198.51.100.0/24"}};
+    protocol::Grant raw = issuer_.grant_of(Issuer::certificate(content, issuer_.ca));
+    raw.lines[0].from = "10.0.0.0/8,198.51.100.0/24";
+    EXPECT_THAT(key_lines(*verify(raw), false, kNow).lines.at(0),
+                HasSubstr(",from=\"10.0.0.0/8,198.51.100.0/24\","));
+    raw.lines[0].from = "10.0.0.0/8,10.0.0.0/16";
+    EXPECT_TRUE(key_lines(*verify(raw), false, kNow).lines.empty()) << "not one that the certificate allows";
+}
+
 TEST_F(Grants, LeaveOutALineThatContradictsTheCertificateOrThatSshdWouldMisread) {
     cert::Content content = issuer_.content();
     content.critical_options = {{"force-command", "backup"}};

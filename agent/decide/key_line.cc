@@ -40,6 +40,17 @@ Result<std::string> quoted(std::string_view text) {
     return out + "\"";
 }
 
+// Each entry of the one comma-separated list stands in the other.
+bool is_within(std::string_view list, std::string_view whole) {
+    const std::string fenced = "," + std::string(whole) + ",";
+    while (!list.empty()) {
+        const std::size_t comma = std::min(list.find(','), list.size());
+        if (fenced.find("," + std::string(list.substr(0, comma)) + ",") == std::string::npos) return false;
+        list.remove_prefix(std::min(comma + 1, list.size()));
+    }
+    return true;
+}
+
 // Both the rule and the certificate may constrain; two different values cannot be joined in one option.
 Result<std::string> joined(const std::string& of_rule, const cert::Option* of_certificate,
                            std::string_view what) {
@@ -68,7 +79,11 @@ Result<std::string> one_line(const Login& login, const cert::Certificate& certif
         if (by_rule && find_option(content.extensions, permission.extension) != nullptr)
             out.append(",").append(permission.option);
     }
-    LK_TRY(from, joined(rule.from, find_option(content.critical_options, "source-address"), "from="));
+    // A certificate names the networks of all its user's rules; one rule's own are the narrower bound.
+    const cert::Option* networks = find_option(content.critical_options, "source-address");
+    const bool is_narrower =
+        networks != nullptr && !rule.from.empty() && is_within(rule.from, networks->value);
+    LK_TRY(from, joined(rule.from, is_narrower ? nullptr : networks, "from="));
     if (!from.empty()) {
         LK_TRY(text, quoted(from));
         out += ",from=" + text;

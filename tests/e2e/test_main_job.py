@@ -86,6 +86,14 @@ def test_a_source_address_outside_the_grant_is_refused(scene):
     wait_for(lambda: not scene.plain(ann).ok, 20, "the address to be refused")
 
 
+def test_two_rules_with_their_own_networks_each_let_in(scene):
+    rules = scene.admin_json("grant", "ls")["grants"]
+    for network in ("127.0.0.0/8,192.0.2.0/24", "198.51.100.0/24"):
+        scene.broker.as_admin("grant", "add", "--group", "demo", "--vm", "*", "--login", scene.login, "--from", network)
+    scene.broker.as_admin("grant", "rm", rules[0]["id"])
+    assert_in(scene.plain(scene.person("ann")), scene.login)
+
+
 def test_a_certificate_that_the_ledger_does_not_know_opens_nothing(scene, tmp_path):
     """A stolen CA key: signed by the right CA, for the right key, login and time."""
     ann = scene.person("ann")
