@@ -67,8 +67,7 @@ asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
         --waiting_count;
         if (--waiting[address] == 0) waiting.erase(address);
         if (link->vm)
-            log(LogLevel::kWarn,
-                "refuse agent vm=" + link->vm->name.str() + " why=\"" + spoken.error().line() + "\"");
+            log_of(LogLevel::kWarn, *link->vm, "refuse agent", " why=\"" + spoken.error().line() + "\"");
         co_return;
     }
     const auto found = agents.find(link->vm->id.value);
@@ -77,7 +76,7 @@ asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
     agents.erase(found);
     board.disconnect(link->vm->id, parts.clock.now());
     const std::string why = link->tls->was_too_slow() ? "it reads too slowly" : spoken.error().message;
-    log(LogLevel::kInfo, "lose agent vm=" + link->vm->name.str() + " why=\"" + why + "\"");
+    log_of(LogLevel::kInfo, *link->vm, "lose agent", " why=\"" + why + "\"");
 }
 
 // One timer for all agents: closes what is over its time, sends heartbeats, notes what was seen.
@@ -87,6 +86,11 @@ asio::awaitable<void> Hub::State::keep_time() {
     while (acceptor.is_open()) {
         const Micros now = parts.clock.monotonic();
         for (const LinkPtr& link : links) {
+            // While it is told what it missed, it is not listened to: taking that in is its sign of life.
+            if (link->is_catching_up && link->written != link->tls->written_bytes()) {
+                link->written = link->tls->written_bytes();
+                link->heard_at = now;
+            }
             const bool is_late = link->due && now > *link->due;
             const bool is_silent =
                 now - link->heard_at > Micros{settings.heartbeat.value * kSilentHeartbeats};

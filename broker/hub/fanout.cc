@@ -85,6 +85,7 @@ void Hub::State::tell(const CatchUp& news) {
 }
 
 void Hub::State::policy_changed() {
+    ++policy_changes;
     if (is_trusting) {
         must_trust_again = true;
         return;

@@ -90,6 +90,20 @@ TEST_F(Hostile, AnAgentThatRefusesUsIsHeardAndLetGo) {
     EXPECT_TRUE(has_logged("hear refusal vm=bad-1 why=\"rollback:?the broker is older\""));
 }
 
+TEST_F(Hostile, WhoClaimsEpochsThatNeverWereFillsNoAudit) {
+    for (int i = 0; i < 40; ++i) {
+        TestAgent agent = connect(bad_);
+        protocol::Hello hello;
+        hello.epoch = Epoch{1'000'000};
+        agent.send(hello);
+        agent.receive<protocol::Refused>();
+        EXPECT_TRUE(agent.is_closed());
+    }
+    EXPECT_GE(audit_count("hub.rollback"), 1u);
+    EXPECT_LE(audit_count("hub.rollback"), 30u);
+    expect_undisturbed();
+}
+
 TEST_F(Hostile, WhoDoesNotReadIsDroppedAndHoldsNobodyUp) {
     Settings settings;
     settings.queue_bytes = 256 * 1024;

@@ -69,6 +69,15 @@ void Hub::State::Bell::take_down() {
     state = nullptr;
 }
 
+bool Hub::State::log_of(LogLevel level, const ledger::Vm& vm, const std::string& what,
+                        const std::string& more) {
+    const auto left_out = lines_of_vms.admit(vm.id, parts.clock.monotonic());
+    if (!left_out) return false;
+    log(level, what + " vm=" + vm.name.str() + more +
+                   (*left_out == 0 ? "" : " lines_left_out=" + std::to_string(*left_out)));
+    return true;
+}
+
 Status Hub::State::open() {
     tls.reset(SSL_CTX_new(TLS_server_method()));
     if (!tls) {

@@ -18,6 +18,10 @@ namespace latchkey::hub {
 
 inline constexpr unsigned kMaxFetchesAtOnce = 8;       // being judged; one VM must not fill the pool
 inline constexpr std::size_t kMaxFetchesWaiting = 256; // an agent has no more open
+// Session events become audit rows: a VM may write as many at once (what it kept while we were away), then so
+// many a second; it is not listened to meanwhile.
+inline constexpr double kMaxEventsAtOnce = 4096;
+inline constexpr double kEventsPerSecond = 50;
 
 struct Link {
     explicit Link(std::shared_ptr<TlsConnection> over) : tls(std::move(over)) {}
@@ -35,12 +39,17 @@ struct Link {
         vm; // once its key is known to be a VM's; replaced whole, so that the pool may read
     std::string software;
 
+    std::uint64_t policy_seen = 0; // State::policy_changes when the ledger was first asked about it
+
     bool is_welcome = false;     // counted as connected
     bool is_catching_up = false; // revocations of its Welcome are still being queued
+    std::uint64_t written = 0;   // of them, as the last tick saw it
     Epoch sent_epoch;            // told up to here
     protocol::TrustSet trust;    // as last sent
     unsigned fetches = 0;        // being judged
     std::deque<protocol::Fetch> waiting_fetches;
+    double event_tokens = kMaxEventsAtOnce;
+    Micros events_filled_at;
 
     bool is_seen_due = false; // something new to write into the VM's row
     Micros seen_noted_at;     // monotonic

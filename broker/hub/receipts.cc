@@ -99,8 +99,7 @@ asio::awaitable<void> Hub::State::write_receipts() {
             const LinkPtr& link = batch[i].link;
             const Checked& one = (*checked)[i];
             if (!one.is_genuine) {
-                log(LogLevel::kError,
-                    "refuse receipt vm=" + one.vm->name.str() + " why=\"its signature does not verify\"");
+                log_of(LogLevel::kError, *one.vm, "refuse receipt", " why=\"its signature does not verify\"");
                 link->tls->close();
                 continue;
             }

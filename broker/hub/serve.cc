@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // One agent's conversation: who it is, what it missed, then its requests until it leaves.
 #include <algorithm>
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
 #include <cstdlib>
 
 #include "broker/hub/offload.h"
@@ -15,6 +19,7 @@
 namespace latchkey::hub {
 namespace {
 
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kFirstFrameLimit = 64 * 1024; // before we know who it is
 constexpr Micros kLeaveTime = from_seconds(2);
 constexpr std::int64_t kOffsetWorthTelling = 30'000'000; // micros
@@ -68,6 +73,7 @@ asio::awaitable<Status> Hub::State::converse(LinkPtr link) {
 
 // Up to the Hello: a known key says Hello at once; one that is not known has to join first.
 asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, keys::RawEd25519 key) {
+    link->policy_seen = policy_changes;
     auto find_vm = [this, key] {
         return parts.ledger.read([&](ledger::Transaction& t) { return ledger::find_vm_by_key(t, key); });
     };
@@ -146,22 +152,11 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
         read = co_await offload(pool, read_state);
     } while (read && read->catch_up.epoch < pushed);
     if (!read) {
-        if (read.error().code == Code::kConflict) {
-            log(LogLevel::kError,
-                "refuse agent vm=" + vm.name.str() + " why=\"" + read.error().line() + "\"");
-            const std::string detail = "{\"agent_epoch\":" + std::to_string(theirs.value) + "}";
-            asio::post(pool, [this, vm, detail] {
-                const Status ignored = parts.ledger.write([&](ledger::Transaction& t) {
-                    return ledger::append_audit(t, {.actor = "vm:" + vm.name.str(),
-                                                    .action = "hub.rollback",
-                                                    .object = "ledger",
-                                                    .outcome = "deny",
-                                                    .detail = detail});
-                });
-            });
-        }
+        if (read.error().code == Code::kConflict) record_rollback(vm, read.error(), theirs);
         co_return co_await refuse(link, read.error());
     }
+
+    if (!link->tls->is_open()) co_return fail(Code::kUnavailable, "the connection ended");
 
     protocol::Welcome answer;
     answer.software = settings.software;
@@ -189,8 +184,24 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     place = link;
     board.connect(vm.id, vm.confirmed_epoch, parts.clock.now());
     link->send(answer);
-    log(LogLevel::kInfo, "welcome agent vm=" + vm.name.str() + " epoch=" + std::to_string(theirs.value));
+    if (link->policy_seen != policy_changes) policy_changed(); // what we know of it may be from before
+    log_of(LogLevel::kInfo, vm, "welcome agent", " epoch=" + std::to_string(theirs.value));
     co_return co_await send_catch_up(link, encode_revokes(read->catch_up, theirs));
+}
+
+// The ledger is older than what an agent has seen: somebody must look at that.
+void Hub::State::record_rollback(const ledger::Vm& vm, const Error& why, Epoch theirs) {
+    if (!log_of(LogLevel::kError, vm, "refuse agent", " why=\"" + why.line() + "\"")) return;
+    ledger::AuditEvent event{.actor = "vm:" + vm.name.str(),
+                             .action = "hub.rollback",
+                             .object = "ledger",
+                             .outcome = "deny",
+                             .detail = "{\"agent_epoch\":" + std::to_string(theirs.value) + "}"};
+    asio::post(pool, [this, event = std::move(event)] {
+        const Status written =
+            parts.ledger.write([&](ledger::Transaction& t) { return ledger::append_audit(t, event); });
+        if (!written) log(LogLevel::kError, "fail to record rollback why=\"" + written.error().line() + "\"");
+    });
 }
 
 asio::awaitable<Status> Hub::State::send_catch_up(LinkPtr link, std::vector<SharedBytes> messages) {
@@ -211,8 +222,7 @@ asio::awaitable<Status> Hub::State::listen(LinkPtr link) {
         link->heard_at = parts.clock.monotonic();
         const Status heard = co_await hear(link, std::move(*frame));
         if (!heard) {
-            log(LogLevel::kWarn,
-                "drop agent vm=" + link->vm->name.str() + " why=\"" + heard.error().line() + "\"");
+            log_of(LogLevel::kWarn, *link->vm, "drop agent", " why=\"" + heard.error().line() + "\"");
             co_return heard;
         }
     }
@@ -241,22 +251,13 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
         case protocol::Type::kSessionEvent: {
             auto event = protocol::decode<protocol::SessionEvent>(frame);
             if (!event) co_return fail(event.error());
-            const auto told = std::make_shared<const protocol::SessionEvent>(std::move(*event));
-            auto record = [this, vm = link->vm, told] {
-                return parts.ledger.write(
-                    [&](ledger::Transaction& t) { return ledger::record_session_event(t, *vm, *told); });
-            };
-            const Status written = co_await offload(pool, std::move(record));
-            if (!written)
-                log(LogLevel::kError, "fail to record session vm=" + link->vm->name.str() + " why=\"" +
-                                          written.error().line() + "\"");
-            co_return Status();
+            co_return co_await record(link, std::move(*event));
         }
         case protocol::Type::kRefused: {
             const auto refused = protocol::decode<protocol::Refused>(frame);
             if (!refused) co_return fail(refused.error());
-            log(LogLevel::kError, "hear refusal vm=" + link->vm->name.str() + " why=\"" +
-                                      shortened(refused->message, kMaxRefusal) + "\"");
+            log_of(LogLevel::kError, *link->vm, "hear refusal",
+                   " why=\"" + shortened(refused->message, kMaxRefusal) + "\"");
             co_return fail(Code::kRefused, "the agent refuses this broker", "its own log says more");
         }
         case protocol::Type::kUnsupported:
@@ -268,6 +269,29 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
             co_return Status();
         }
     }
+}
+
+asio::awaitable<Status> Hub::State::record(LinkPtr link, protocol::SessionEvent event) {
+    const Micros now = parts.clock.monotonic();
+    if (link->events_filled_at.value == 0) link->events_filled_at = now;
+    const double seconds = static_cast<double>((now - link->events_filled_at).value) / 1e6;
+    link->event_tokens = std::min(kMaxEventsAtOnce, link->event_tokens + seconds * kEventsPerSecond);
+    link->events_filled_at = now;
+    if (link->event_tokens < 1) {
+        asio::steady_timer pause(io, std::chrono::microseconds(static_cast<int>(1e6 / kEventsPerSecond)));
+        co_await pause.async_wait(kAwait);
+    }
+    link->event_tokens = std::max(0.0, link->event_tokens - 1);
+
+    auto write = [this, vm = link->vm, told = std::move(event)] {
+        return parts.ledger.write(
+            [&](ledger::Transaction& t) { return ledger::record_session_event(t, *vm, told); });
+    };
+    const Status written = co_await offload(pool, std::move(write));
+    if (!written)
+        log_of(LogLevel::kError, *link->vm, "fail to record session",
+               " why=\"" + written.error().line() + "\"");
+    co_return Status(); // an event that cannot be written is no fault of the agent
 }
 
 // A few at a time are judged; what comes meanwhile waits its turn, and beyond what an agent may have open is
@@ -293,8 +317,8 @@ asio::awaitable<void> Hub::State::answer_fetches(LinkPtr link, protocol::Fetch f
         if (grant) {
             send_grants(*link, {&*grant, 1}, judged_after);
         } else {
-            log(LogLevel::kError,
-                "fail to answer fetch vm=" + link->vm->name.str() + " why=\"" + grant.error().line() + "\"");
+            log_of(LogLevel::kError, *link->vm, "fail to answer fetch",
+                   " why=\"" + grant.error().line() + "\"");
             link->send(denial_of(*asked, "the broker cannot judge now: " + grant.error().message));
         }
         if (link->waiting_fetches.empty() || !link->tls->is_open()) break;

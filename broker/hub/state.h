@@ -21,6 +21,7 @@
 #include "broker/hub/catch_up.h"
 #include "broker/hub/hub.h"
 #include "broker/hub/link.h"
+#include "broker/issue/deny_log.h"
 
 namespace latchkey::hub {
 
@@ -42,6 +43,8 @@ struct Hub::State {
     void log(LogLevel level, const std::string& line) const {
         if (parts.log) parts.log(level, line);
     }
+    // "what vm=NAME more", where that VM has not made us write too much of late. True where it was written.
+    bool log_of(LogLevel level, const ledger::Vm& vm, const std::string& what, const std::string& more);
 
     // accept.cc
     asio::awaitable<void> accept();
@@ -55,8 +58,10 @@ struct Hub::State {
     asio::awaitable<Result<ledger::Vm>> join(LinkPtr link, protocol::Frame frame, keys::RawEd25519 key);
     asio::awaitable<Status> welcome(LinkPtr link, protocol::Hello hello);
     asio::awaitable<Status> send_catch_up(LinkPtr link, std::vector<SharedBytes> messages);
+    void record_rollback(const ledger::Vm& vm, const Error& why, Epoch theirs);
     asio::awaitable<Status> listen(LinkPtr link);
     asio::awaitable<Status> hear(LinkPtr link, protocol::Frame frame);
+    asio::awaitable<Status> record(LinkPtr link, protocol::SessionEvent event);
     void take_fetch(const LinkPtr& link, protocol::Fetch fetch);
     asio::awaitable<void> answer_fetches(LinkPtr link, protocol::Fetch fetch);
     asio::awaitable<Status> refuse(LinkPtr link, Error error); // tells it, then waits for it to leave
@@ -89,7 +94,8 @@ struct Hub::State {
 
     const Parts parts;
     const Settings settings;
-    Board board; // any thread
+    Board board;                 // any thread
+    issue::DenyLog lines_of_vms; // any thread
 
     asio::io_context io;
     asio::thread_pool pool;
@@ -109,6 +115,7 @@ struct Hub::State {
     bool is_pushing = false;
     bool must_push_again = false;
     std::uint64_t access_takings = 0; // how often access_taken() was rung
+    std::uint64_t policy_changes = 0; // and policy_changed()
     bool is_trusting = false;
     bool must_trust_again = false;
 

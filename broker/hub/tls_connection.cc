@@ -116,6 +116,7 @@ void TlsConnection::flush() {
         if (SSL_write_ex(ssl_.get(), front.data() + front_sent_, size, &written) == 1) {
             front_sent_ += written;
             queued_bytes_ -= written;
+            written_bytes_ += written;
             if (front_sent_ == front.size()) {
                 queue_.pop_front();
                 front_sent_ = 0;

@@ -44,7 +44,7 @@ public:
 
     bool is_open() const { return is_open_; }
     bool was_too_slow() const { return was_too_slow_; }
-    std::size_t queued_bytes() const { return queued_bytes_; }
+    std::uint64_t written_bytes() const { return written_bytes_; } // so far
 
 private:
     asio::awaitable<bool> wait(asio::ip::tcp::socket::wait_type type);
@@ -57,6 +57,7 @@ private:
     Bytes inbox_;
     std::deque<SharedBytes> queue_;
     std::size_t queued_bytes_ = 0;
+    std::uint64_t written_bytes_ = 0;
     std::size_t front_sent_ = 0;             // of queue_.front()
     std::optional<asio::steady_timer> room_; // somebody waits for room
     bool is_open_ = true;
