@@ -100,7 +100,7 @@ Result<std::optional<Issuer::Subject>> Issuer::read_subject(ledger::Transaction&
     if (!user) return std::optional<Subject>();
     Subject subject{.key = key, .user = std::move(*user)};
     LK_TRY(unlock, ledger::live_unlock(t, subject.user.id, key.id));
-    subject.unlock = std::move(unlock);
+    subject.unlock = unlock;
     LK_TRY(rules, ledger::rules_for_user(t, subject.user.id));
     subject.rules = std::move(rules);
     if (offered.value != 0) {

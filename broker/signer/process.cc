@@ -34,6 +34,7 @@ Result<pid_t> spawn_child(const std::filesystem::path& program, std::vector<std:
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawnattr_init(&attributes);
     ::posix_spawn_file_actions_adddup2(&actions, control, kControlFd);
+    ::posix_spawn_file_actions_addclosefrom_np(&actions, kControlFd + 1);
     sigset_t signals;
     ::sigemptyset(&signals);
     ::posix_spawnattr_setsigmask(&attributes, &signals);

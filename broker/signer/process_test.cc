@@ -4,9 +4,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -110,6 +112,82 @@ TEST_F(RealSigner, HasNoCoreDumpsAndIsNotTraceable) {
         EXPECT_THAT(line, ::testing::ContainsRegex("Max core file size +0 +0"));
     }
     EXPECT_TRUE(has_seen || !limits.is_open());
+}
+
+// The worker under root's keeper, of which there is one child.
+pid_t worker_of(pid_t keeper) {
+    std::ifstream children("/proc/" + std::to_string(keeper) + "/task/" + std::to_string(keeper) +
+                           "/children");
+    pid_t worker = -1;
+    children >> worker;
+    return worker;
+}
+
+TEST_F(RealSigner, DropsRootAndItsKeeperStartsItAgain) {
+    if (::geteuid() != 0) GTEST_SKIP() << "only root starts it as another user";
+    const passwd* nobody = ::getpwnam("nobody");
+    ASSERT_NE(nobody, nullptr);
+    ASSERT_EQ(::chown(folder.c_str(), nobody->pw_uid, nobody->pw_gid), 0);
+    ASSERT_EQ(::chown((folder / "ca").c_str(), nobody->pw_uid, nobody->pw_gid), 0);
+    auto as_nobody = options();
+    as_nobody.arguments.insert(as_nobody.arguments.end(), {"--user", "nobody"});
+    auto process = SignerProcess::spawn(as_nobody);
+    if (!process) GTEST_SKIP() << "nobody cannot read the build folder: " << process.error().message;
+    const pid_t keeper = (*process)->pid();
+    const pid_t first = worker_of(keeper);
+    ASSERT_GT(first, 0);
+    std::ifstream status("/proc/" + std::to_string(first) + "/status");
+    const std::string text(std::istreambuf_iterator<char>(status), {});
+    const std::string uid = std::to_string(nobody->pw_uid);
+    EXPECT_THAT(text, HasSubstr("Uid:\t" + uid + "\t" + uid + "\t" + uid + "\t" + uid));
+    EXPECT_THAT(text, HasSubstr("NoNewPrivs:\t1"));
+
+    SignerClient client([&](const posix::Deadline& deadline) { return (*process)->connect(deadline); },
+                        {.connections = 2, .deadline = from_seconds(20)});
+    ASSERT_TRUE(sign(client));
+    ASSERT_EQ(::kill(first, SIGKILL), 0);
+    EXPECT_TRUE(sign(client)); // waits in the control socket until the next worker takes it
+    EXPECT_EQ((*process)->pid(), keeper);
+    EXPECT_NE(worker_of(keeper), first);
+}
+
+TEST_F(RealSigner, ServesTheBrokersUserAtItsSocketAndNobodyElse) {
+    if (::geteuid() != 0) GTEST_SKIP() << "only root can play another user";
+    std::filesystem::permissions(folder, std::filesystem::perms(0755));
+    const std::string path = (folder / "signer.sock").string();
+    auto listening = options();
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        std::vector<std::string> words = listening.arguments;
+        words.insert(words.begin(), listening.program.string());
+        words.insert(words.end(), {"--socket", path, "--broker-user", "daemon"});
+        std::vector<char*> argv;
+        for (std::string& word : words) argv.push_back(word.data());
+        argv.push_back(nullptr);
+        ::execv(argv[0], argv.data());
+        ::_exit(127);
+    }
+    SignerClient client(SignerClient::at_socket(path));
+    const auto patience = posix::Deadline::after(from_seconds(20));
+    while (!client.public_keys() && !patience.passed()) ::usleep(5'000); // until it listens
+    EXPECT_TRUE(sign(client));                                           // root may
+
+    const auto as_user = [&](const char* name) {
+        const uid_t uid = ::getpwnam(name)->pw_uid;
+        const pid_t child = ::fork();
+        if (child == 0) {
+            if (::setresuid(uid, uid, uid) != 0) ::_exit(99);
+            SignerClient own(SignerClient::at_socket(path));
+            ::_exit(own.public_keys() ? 0 : 1);
+        }
+        int status = -1;
+        ::waitpid(child, &status, 0);
+        return WEXITSTATUS(status);
+    };
+    EXPECT_EQ(as_user("daemon"), 0);
+    EXPECT_EQ(as_user("nobody"), 1);
+    ::kill(pid, SIGTERM);
+    ::waitpid(pid, nullptr, 0);
 }
 
 TEST(Control, PassesADescriptorAndTellsWhenTheOtherSideIsGone) {

@@ -24,7 +24,7 @@ void harden() {
     rlimit lock{};
     ::setrlimit(RLIMIT_MEMLOCK, &endless);
     const bool has_no_limit = ::getrlimit(RLIMIT_MEMLOCK, &lock) == 0 && lock.rlim_cur == RLIM_INFINITY;
-    ::mlockall(has_no_limit ? MCL_CURRENT | MCL_FUTURE : MCL_CURRENT);
+    ::mlockall(has_no_limit ? MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT : MCL_CURRENT | MCL_ONFAULT);
 }
 
 Result<UserIds> find_unix_user(const std::string& name) {
