@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 from scene import Scene
+from support.wait import wait_for
 
 ROUNDS = int(os.environ.get("LATCHKEY_KILL_ROUNDS", "200"))
 CLIENTS = 3
@@ -36,16 +37,19 @@ def test_nothing_unrecorded_leaves_and_no_revocation_is_lost(broker, new_vm, tmp
         if turn % 10 == 5 and shown:
             serial = serial_of(chance.choice(shown), tmp_path)
             admin = broker.open_session("admin", broker.admin.key, "revoke", "cert", str(serial), "--reason", "test",
-                                        "--wait", "0s", "--json")
+                                        "--json")
         try:
-            clients[0].process.wait(chance.uniform(0.0, 0.8 if admin else 0.25))
+            (admin or clients[0]).process.wait(chance.uniform(0.0, 2.0 if admin else 0.25))
         except subprocess.TimeoutExpired:
             pass  # the random moment
         broker.kill()
         for client in clients:
             shown += re.findall(r"^ssh-ed25519-cert-v01@openssh.com \S+$", client.wait(20).out, re.MULTILINE)
-        if admin and admin.wait(20).code in (0, 3):  # 3: committed, a receipt is still missing
-            revoked.append(serial)
+        if admin:
+            done = admin.wait(20)
+            assert done.code in (0, 3, 255), done.err  # 3: committed, a receipt is still missing; 255: cut off
+            if done.code != 255:
+                revoked.append(serial)
         broker.start()
 
     ledger = sqlite3.connect(f"file:{broker.database()}?mode=ro", uri=True)
@@ -59,5 +63,4 @@ def test_nothing_unrecorded_leaves_and_no_revocation_is_lost(broker, new_vm, tmp
     assert {str(serial) for serial in revoked} <= {row["what"] for row in known}
     assert sorted(row["epoch"] for row in known) == list(range(1, len(known) + 1)), "the epochs have a gap"
     assert broker.by(broker.admin, "audit", "verify").ok
-    scene.vm.await_serving()
-    assert scene.vm.agent_status()["epoch"] == len(known)
+    wait_for(lambda: scene.vm.agent_status().get("epoch") == len(known), 30, "the VM to hear of every revocation")
