@@ -56,24 +56,39 @@ Status Revoker::take(const protocol::Revoke& message) {
     LK_CHECK(is_full_ ? replace_by(message) : apply(message));
     if (message.last && parts_.state.revocations.epoch() >= due_) has_caught_up_ = true;
 
-    const Tally tally = count(message);
     const bool is_recorded =
         !was_full && before == parts_.state.revocations.epoch() && before == epoch_on_disk_;
-    if (is_recorded) {
-        act(tally, {});
-    } else {
-        act_once_recorded(tally);
-    }
+    act(count(message), is_recorded);
     return {};
 }
 
-void Revoker::act_once_recorded(const Tally& tally) {
-    auto has_acted = std::make_shared<bool>(false);
-    const auto act_now = [this, tally, has_acted](const std::string& trouble) {
-        if (!std::exchange(*has_acted, true)) act(tally, trouble);
+// The write is asked for first, so that it does not queue behind the cuts; neither waits for the other.
+void Revoker::act(Tally tally, bool is_recorded) {
+    auto pending = std::make_shared<Pending>();
+    pending->tally = std::move(tally);
+    const auto hear_disk = [this, pending](std::string trouble) {
+        if (!pending->disk_trouble) pending->disk_trouble = std::move(trouble);
+        send_once_complete(*pending);
     };
-    parts_.loop.after(kDiskPatience, [act_now] { act_now("the disk has not taken the record yet"); });
-    record([act_now](const Status& written) { act_now(written ? std::string() : written.error().message); });
+    if (is_recorded) {
+        pending->disk_trouble.emplace();
+    } else {
+        record([hear_disk](const Status& written) {
+            hear_disk(written ? std::string() : written.error().message);
+        });
+        parts_.loop.after(kDiskPatience, [hear_disk] { hear_disk("the disk has not taken the record yet"); });
+    }
+    parts_.sessions.cut(pending->tally.covered, pending->tally.reason,
+                        [this, pending](const std::vector<BoundSession>& still_there) {
+                            pending->still_there = still_there;
+                            send_once_complete(*pending);
+                        });
+}
+
+void Revoker::send_once_complete(Pending& pending) {
+    if (pending.is_sent || !pending.still_there || !pending.disk_trouble) return;
+    pending.is_sent = true;
+    send_receipt(pending.tally, *pending.still_there, *pending.disk_trouble);
 }
 
 Status Revoker::apply(const protocol::Revoke& message) {
@@ -155,13 +170,6 @@ void Revoker::write_now() {
                           if (!waiting_.empty()) write_now();
                           for (const auto& asker : askers) asker(written);
                       });
-}
-
-void Revoker::act(const Tally& tally, const std::string& disk_trouble) {
-    parts_.sessions.cut(tally.covered, tally.reason,
-                        [this, tally, disk_trouble](const std::vector<BoundSession>& still_there) {
-                            send_receipt(tally, still_there, disk_trouble);
-                        });
 }
 
 void Revoker::send_receipt(const Tally& tally, const std::vector<BoundSession>& still_there,

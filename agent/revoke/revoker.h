@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Applies what the broker takes away, in this order: in memory (from that moment nobody new gets in), on
-// disk, then the sessions bound to it are ended, then the signed receipt goes out. A disk that does not take
-// it stops none of this but is said in the receipt. The loop's thread only.
+// Applies what the broker takes away: in memory (from that moment nobody new gets in), then on disk and,
+// beside it, on the sessions bound to it, which end; then the signed receipt goes out. A disk that does not
+// take it stops none of this but is said in the receipt. The loop's thread only.
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,7 @@
 
 namespace latchkey::agent {
 
-// A disk that hangs keeps nobody's session alive for longer than this.
+// A disk that hangs keeps no receipt back for longer than this.
 inline constexpr Micros kDiskPatience = from_seconds(2);
 
 class Revoker {
@@ -54,8 +55,14 @@ private:
     Tally count(const protocol::Revoke& message);
     void record(std::function<void(const Status&)> then);
     void write_now();
-    void act_once_recorded(const Tally& tally);
-    void act(const Tally& tally, const std::string& disk_trouble);
+    struct Pending { // a receipt, until the cut is done and the disk has answered
+        Tally tally;
+        std::optional<std::vector<BoundSession>> still_there;
+        std::optional<std::string> disk_trouble;
+        bool is_sent = false;
+    };
+    void act(Tally tally, bool is_recorded);
+    void send_once_complete(Pending& pending);
     void send_receipt(const Tally& tally, const std::vector<BoundSession>& still_there, std::string trouble);
 
     Parts parts_;

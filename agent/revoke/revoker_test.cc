@@ -61,14 +61,14 @@ protected:
     Revoker revoker_{{state, loop, disk_, hub, sessions, folder_, identity_}};
 };
 
-TEST_F(RevokerTest, DeniesAtOnceRecordsThenEndsTheSessionAndSignsTheReceipt) {
+TEST_F(RevokerTest, DeniesAtOnceRecordsAndEndsTheSessionAndSignsTheReceipt) {
     open_session();
     ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
     EXPECT_EQ(state.grants.size(), 0U);
     EXPECT_EQ(account().verdict, protocol::Verdict::kDeny);
     EXPECT_TRUE(ender.ended.empty());
     loop.run_one_job();
-    EXPECT_EQ(epoch_on_disk(), 1U) << "on disk before anything is done about it";
+    EXPECT_EQ(epoch_on_disk(), 1U) << "the write is asked for first";
     EXPECT_TRUE(ender.ended.empty());
     EXPECT_TRUE(receipts().empty());
     loop.run_jobs();
@@ -140,6 +140,19 @@ TEST_F(RevokerTest, CutsEvenWhereTheDiskHangs) {
     loop.run_jobs();
     EXPECT_EQ(receipts().size(), 1U) << "one receipt for one message";
     EXPECT_EQ(epoch_on_disk(), 1U);
+}
+
+TEST_F(RevokerTest, CutsBesideTheWriteAndSignsTheReceiptAfterBoth) {
+    open_session();
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
+    ASSERT_EQ(loop.jobs(), 2U) << "the write, and the cut that does not wait for it";
+    loop.run_last_job();
+    EXPECT_EQ(ender.ended.size(), 1U);
+    EXPECT_EQ(epoch_on_disk(), 0U);
+    EXPECT_TRUE(receipts().empty()) << "a receipt says that it is on disk";
+    loop.run_jobs();
+    ASSERT_EQ(receipts().size(), 1U);
+    EXPECT_TRUE(receipts()[0].trouble.empty());
 }
 
 TEST_F(RevokerTest, WritesOnceForAllThatComeWhileItWrites) {
