@@ -3,6 +3,8 @@
 
 import socket
 
+_holders = []  # open for as long as this process lives
+
 
 class Network:
     """`prefix` is put before an argv to run it there; `address` is where its servers listen."""
@@ -13,10 +15,16 @@ class Network:
         self._next_port = 22000
 
     def free_port(self):
-        """A TCP port that nobody listens on. In a lab's namespace only this harness opens ports: count up."""
+        """A TCP port for one server of ours, which may come and go on it while this process lives.
+
+        A bound socket that does not listen holds the port: the kernel gives it neither to a client that connects nor
+        to whoever binds port 0, in any process, but lets a server with SO_REUSEADDR (all of ours have it) listen on
+        it. In a lab's namespace only this harness opens ports, below what clients get: it counts up."""
         if self.prefix:
             self._next_port += 1
             return self._next_port
-        with socket.socket() as probe:
-            probe.bind((self.address, 0))
-            return probe.getsockname()[1]
+        holder = socket.socket()
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((self.address, 0))
+        _holders.append(holder)
+        return holder.getsockname()[1]
