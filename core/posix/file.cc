@@ -62,13 +62,13 @@ Status write_all(int fd, ByteView content, const std::filesystem::path& path) {
     return {};
 }
 
+} // namespace
+
 Status sync_folder(const std::filesystem::path& folder) {
     UniqueFd fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd || ::fsync(fd.get()) != 0) return file_failure("sync", folder);
     return {};
 }
-
-} // namespace
 
 Result<Bytes> read_file(const std::filesystem::path& path, std::size_t limit) {
     LK_TRY(opened, open_regular(path, limit));

@@ -21,5 +21,7 @@ Result<Bytes> read_file(const std::filesystem::path& path, std::size_t limit = k
 // root's.
 Result<SecretBytes> read_secret_file(const std::filesystem::path& path, std::size_t limit = 64 * 1024);
 Status write_file(const std::filesystem::path& path, ByteView content, mode_t mode);
+// After a file was made or renamed in it: then it is there after a power cut too.
+Status sync_folder(const std::filesystem::path& folder);
 
 } // namespace latchkey::posix

@@ -51,6 +51,8 @@ enum class Type : std::uint8_t {
     kTrust = 50,
     kSessionEnd = 51,
     kRefresh = 52,
+    kReport = 55,
+    kReported = 56,
     // signer: broker -> signer
     kSignCertificate = 80,
     kSigned = 81,

@@ -206,6 +206,26 @@ struct Refresh {
     void fields(auto&) {}
 };
 
+// Agent -> broker: something about this VM that somebody must know of, kept until Reported answers it. kind
+// is a word (rollback, state, break-glass), the text one line.
+struct Report {
+    static constexpr Type kType = Type::kReport;
+    std::uint64_t id = 0; // 63 bits, made by the agent: one that comes twice is one
+    std::string kind;
+    Micros time; // broker time as the agent reckons it
+    std::string text;
+    Extensions extensions;
+    void fields(auto& archive) { archive(id, kind, time, text); }
+};
+
+// Broker -> agent: it is recorded.
+struct Reported {
+    static constexpr Type kType = Type::kReported;
+    std::uint64_t id = 0;
+    Extensions extensions;
+    void fields(auto& archive) { archive(id); }
+};
+
 // Both ways, every heartbeat_seconds.
 struct Heartbeat {
     static constexpr Type kType = Type::kHeartbeat;

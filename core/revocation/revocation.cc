@@ -73,6 +73,14 @@ Failure tampered(std::string message) {
                 "fetch the full set from the broker; deny logins until it is here");
 }
 
+void write_entry(wire::Writer& writer, const Revocation& entry) {
+    writer.u64(entry.epoch.value);
+    writer.u8(static_cast<std::uint8_t>(entry.selector.kind));
+    writer.string(entry.selector.text);
+    writer.u64(static_cast<std::uint64_t>(entry.made_at.value));
+    writer.u64(static_cast<std::uint64_t>(entry.drop_at.value));
+}
+
 Result<Revocation> read_entry(wire::Reader& reader) {
     LK_TRY(epoch, reader.u64());
     LK_TRY(kind, reader.u8());
@@ -87,6 +95,31 @@ Result<Revocation> read_entry(wire::Reader& reader) {
 }
 
 } // namespace
+
+Bytes encode_set(Epoch epoch, const std::vector<Revocation>& entries) {
+    wire::Writer writer;
+    writer.reserve(64 + entries.size() * 64);
+    writer.string(kMagic);
+    writer.u32(kVersion);
+    writer.u64(epoch.value);
+    writer.u64(entries.size());
+    for (const Revocation& entry : entries) write_entry(writer, entry);
+    writer.raw(keys::sha256(writer.bytes()));
+    return writer.take();
+}
+
+Bytes encode_entry(const Revocation& entry) {
+    wire::Writer writer;
+    write_entry(writer, entry);
+    return writer.take();
+}
+
+Result<Revocation> decode_entry(ByteView bytes) {
+    wire::Reader reader(bytes);
+    LK_TRY(entry, read_entry(reader));
+    LK_CHECK(reader.expect_end());
+    return entry;
+}
 
 Result<Selector> Selector::parse(std::string_view kind, std::string_view text) {
     const auto row = std::ranges::find(kKinds, kind, &KindRow::name);
@@ -228,22 +261,8 @@ std::vector<Revocation> RevocationSet::all() const {
     return entries_;
 }
 
-Bytes RevocationSet::encode() const {
-    wire::Writer writer;
-    writer.reserve(64 + entries_.size() * 64);
-    writer.string(kMagic);
-    writer.u32(kVersion);
-    writer.u64(epoch_.value);
-    writer.u64(entries_.size());
-    for (const Revocation& entry : entries_) {
-        writer.u64(entry.epoch.value);
-        writer.u8(static_cast<std::uint8_t>(entry.selector.kind));
-        writer.string(entry.selector.text);
-        writer.u64(static_cast<std::uint64_t>(entry.made_at.value));
-        writer.u64(static_cast<std::uint64_t>(entry.drop_at.value));
-    }
-    writer.raw(keys::sha256(writer.bytes()));
-    return writer.take();
+std::vector<Revocation> RevocationSet::after(Epoch epoch) const {
+    return {std::ranges::upper_bound(entries_, epoch, {}, &Revocation::epoch), entries_.end()};
 }
 
 Result<RevocationSet> RevocationSet::decode(ByteView bytes) {

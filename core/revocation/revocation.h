@@ -51,6 +51,12 @@ struct Credential {
         issued_at; // when the certificate was issued; a revocation covers what was issued until it was made
 };
 
+// As RevocationSet::encode(), of a copy of its entries: for another thread.
+Bytes encode_set(Epoch epoch, const std::vector<Revocation>& entries);
+// One entry of it; kMalformed where the bytes are not exactly one.
+Bytes encode_entry(const Revocation& entry);
+Result<Revocation> decode_entry(ByteView bytes);
+
 class RevocationSet {
 public:
     Epoch epoch() const { return epoch_; }
@@ -65,10 +71,12 @@ public:
     std::size_t drop_ended(Micros now);
     std::size_t size() const;
     std::vector<Revocation> all() const; // in epoch order
+    // Those above it, in epoch order; fewer than the epochs between where some have ended.
+    std::vector<Revocation> after(Epoch epoch) const;
 
     // One file's worth: magic, version, epoch, entries, SHA-256 over all before. A torn or altered one is
     // kTampered, and the caller denies: there is no fall-back to an empty set.
-    Bytes encode() const;
+    Bytes encode() const { return encode_set(epoch_, entries_); }
     static Result<RevocationSet> decode(ByteView bytes);
 
 private:
