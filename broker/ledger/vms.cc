@@ -3,6 +3,7 @@
 
 #include "broker/ledger/audit.h"
 #include "broker/ledger/clean_text.h"
+#include "broker/ledger/detail.h"
 #include "broker/ledger/tables.h"
 
 namespace latchkey::ledger {
@@ -51,6 +52,23 @@ Result<std::vector<Vm>> list_vms(Transaction& t) {
         if (auto vm = take_vm(t, row)) vms.push_back(std::move(*vm));
     }
     return vms;
+}
+
+Status set_offline_grace(Transaction& t, const VmName& name, std::uint32_t seconds,
+                         const std::string& actor) {
+    LK_TRY(stored,
+           find_row<Vm>(t, "SELECT " LK_VM_COLUMNS " FROM vms v WHERE v.name = $1 AND v.state = 1", name));
+    if (!stored) return fail(Code::kNotFound, "no VM " + name.str(), "see: vm ls");
+    Vm& vm = stored->value;
+    vm.offline_grace_seconds = seconds;
+    const std::uint64_t next = stored->version + 1;
+    LK_CHECK(execute_on_one(t, "VM " + name.str(),
+                            "UPDATE vms SET version = $2, offline_grace_seconds = $3, mac = $4 "
+                            "WHERE id = $1 AND version = $5",
+                            vm.id, next, seconds, mac_of(t, vm, next), stored->version));
+    t.scratch.has_policy_changed = true;
+    return append_audit(t, {actor, "vm.set", "vm:" + name.str(), "done",
+                            Detail().number("offline_grace_seconds", seconds).json()});
 }
 
 // Takes a row that fails its check too, and empties it: what it says is not known.

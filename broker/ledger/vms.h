@@ -27,6 +27,8 @@ Result<Vm> join_vm(Transaction& t, std::string_view token_id, ByteView secret, c
 Result<std::optional<Vm>> find_vm(Transaction& t, const VmName& name);
 Result<std::optional<Vm>> find_vm_by_key(Transaction& t, ByteView raw_key); // active ones only
 Result<std::vector<Vm>> list_vms(Transaction& t);                           // active ones, by name
+// kNotFound; every connected agent hears of it.
+Status set_offline_grace(Transaction& t, const VmName& name, std::uint32_t seconds, const std::string& actor);
 Status remove_vm(Transaction& t, const VmName& name, const std::string& actor);
 // What the VM reports of itself; no audit row.
 Status note_vm_seen(Transaction& t, VmId vm, Micros at, Epoch confirmed, std::int64_t clock_offset_micros,
