@@ -130,6 +130,7 @@ protocol::Welcome TestAgent::greet(Epoch epoch) {
     protocol::Hello hello;
     hello.software = "test-agent";
     hello.epoch = epoch;
+    if (!instance.empty()) hello.extensions.push_back({"instance", instance});
     send(hello);
     auto welcome = receive<protocol::Welcome>();
     caught_up.clear();

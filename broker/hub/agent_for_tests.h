@@ -51,6 +51,7 @@ public:
     protocol::Welcome greet(Epoch epoch = {});
     protocol::Revoke receive_last_revoke();
     std::vector<protocol::RevocationEntry> caught_up; // by the last greet()
+    Bytes instance;                                   // said in the Hello, where set
 
     // Signed by the VM's key.
     protocol::Receipt receipt(Epoch epoch, VmId vm) const;

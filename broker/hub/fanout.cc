@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What goes to all agents: revocations as they commit, trust as policy changes; and to some: grants ahead of
-// need.
+// What goes to all agents: revocations as they commit, trust as policy changes.
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -17,7 +16,6 @@ namespace latchkey::hub {
 namespace {
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-constexpr Micros kRecent = from_seconds(7 * 24 * 3600);
 constexpr Micros kRetry = from_millis(200);
 constexpr Micros kLeaveTime = from_seconds(2);
 constexpr std::int64_t kTrustShare = 10; // re-reading policy takes a tenth of the time at most
@@ -163,33 +161,6 @@ asio::awaitable<void> Hub::State::push_trust() {
         co_await pause.async_wait(kAwait);
     } while (must_trust_again && acceptor.is_open());
     is_trusting = false;
-}
-
-asio::awaitable<void> Hub::State::push_ahead(ledger::User user, ledger::Key key, ledger::Unlock unlock) {
-    auto find_recent = [this, user] {
-        return parts.ledger.read([&](ledger::Transaction& t) {
-            return ledger::recent_vms_of(t, user.name, Micros{t.now.value - kRecent.value});
-        });
-    };
-    const auto recent = co_await offload(pool, std::move(find_recent));
-    if (!recent) co_return;
-    for (const VmId vm : *recent) {
-        const auto found = agents.find(vm.value);
-        if (found == agents.end()) continue;
-        const LinkPtr link = found->second;
-        const std::shared_ptr<const ledger::Vm> row = link->vm;
-        auto prepare = [this, row, user, key, unlock] {
-            return parts.issuer.grants_ahead(*row, user, key, unlock);
-        };
-        const std::uint64_t judged_after = access_takings;
-        const auto grants = co_await offload(pool, std::move(prepare));
-        if (!grants) {
-            log(LogLevel::kWarn,
-                "fail to prefetch vm=" + row->name.str() + " why=\"" + grants.error().line() + "\"");
-            co_return;
-        }
-        send_grants(*link, *grants, judged_after);
-    }
 }
 
 } // namespace latchkey::hub

@@ -162,9 +162,7 @@ std::uint16_t Hub::port() const {
 
 void Hub::prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) {
     State* state = state_.get();
-    asio::post(state->io, [state, user, key, unlock] {
-        asio::co_spawn(state->io, state->push_ahead(user, key, unlock), asio::detached);
-    });
+    asio::post(state->io, [state, user, key, unlock] { state->want_prefetch({user, key, unlock}); });
 }
 
 Result<ReceiptCount> Hub::receipts(Epoch epoch) {

@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <thread>
 
 #include "broker/hub/hub_for_tests.h"
 #include "broker/ledger/audit.h"
 #include "broker/ledger/policy_rows.h"
 #include "broker/ledger/revocations.h"
+#include "broker/ledger/vm_reports.h"
 #include "broker/ledger/vms.h"
 
 namespace latchkey::hub {
@@ -258,6 +260,128 @@ TEST_F(Fetching, ComesAheadToWhereTheUserWasLately) {
     EXPECT_EQ(ahead.login.str(), "deploy");
     stranger.send(fetch_of(bob, "root")); // what comes next is the answer to this: nothing came ahead
     EXPECT_EQ(stranger.receive<protocol::Grant>().request, 1u);
+}
+
+TEST_F(Fetching, ComesAheadForACrowdOneAfterTheOther) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    std::vector<ledger::Person> crowd;
+    for (int i = 0; i < 20; ++i) {
+        crowd.push_back(add_person("user" + std::to_string(i)));
+        grant(crowd.back(), "web-*", {"deploy"});
+        protocol::SessionEvent opened;
+        opened.session = 100 + static_cast<std::uint64_t>(i);
+        opened.user = crowd.back().user.name;
+        opened.login = *Login::parse("deploy");
+        opened.time = clock_.now();
+        agent.send(opened);
+    }
+    ASSERT_TRUE(eventually([&] {
+        return take(read([&](Transaction& t) { return ledger::list_sessions(t, {}); })).size() ==
+               crowd.size();
+    }));
+    for (const auto& person : crowd) {
+        for (int twice = 0; twice < 2; ++twice) hub_->prefetch(person.user, person.key, person.unlock);
+    }
+    std::set<std::string> ahead;
+    while (ahead.size() < crowd.size()) {
+        const auto frame = agent.receive();
+        ASSERT_TRUE(frame);
+        if (frame->type != protocol::Type::kGrant) continue; // the rules that were made
+        ahead.insert(take(protocol::decode<protocol::Grant>(*frame)).user.str());
+    }
+}
+
+TEST_F(Sessions, ThatOutlivedTheirRevocationAreEndedWhenTheVmIsBack) {
+    const Member web = add_member("web-7");
+    const auto bob = add_person("bob");
+    grant(bob, "*", {"deploy"});
+    const auto certificate = take(issuer_->issue(bob.user, bob.key, bob.unlock, "bob"));
+    revoke("user", "bob");
+    clock_.advance(from_seconds(40 * 24 * 3600)); // away
+    TestAgent agent = connect(web);
+    agent.greet(Epoch{1});
+    protocol::SessionEvent event;
+    event.session = 77;
+    event.user = bob.user.name;
+    event.login = *Login::parse("deploy");
+    event.key = bob.key.fingerprint;
+    event.serial = certificate.serial;
+    event.time = clock_.now();
+    agent.send(event);
+    const auto end = agent.receive<protocol::SessionEnd>();
+    EXPECT_EQ(end.session, 77U);
+    EXPECT_THAT(end.reason, HasSubstr("epoch 1"));
+    event.session = 78;
+    event.user = *UserName::parse("eve");
+    event.key = Fingerprint();
+    event.serial = {};
+    agent.send(event);
+    EXPECT_TRUE(hub_->end_session(web.vm.id, 99, "next")); // nothing is said of hers
+    EXPECT_EQ(agent.receive<protocol::SessionEnd>().session, 99U);
+}
+
+TEST_F(Greeting, RefusesASecondMachineWithAnIdentityThatIsInUseAndReportsIt) {
+    const Member web = add_member("web-7");
+    TestAgent first = connect(web);
+    first.instance = Bytes(16, 1);
+    first.greet();
+    std::atomic<bool> is_over = false;
+    std::thread alive([&] { // it goes on talking, as an agent does
+        while (!is_over) {
+            first.send(protocol::Heartbeat());
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        }
+    });
+    TestAgent second = connect(web);
+    protocol::Hello hello;
+    hello.extensions.push_back({"instance", Bytes(16, 2)});
+    second.send(hello);
+    const auto refused = second.receive<protocol::Refused>();
+    is_over = true;
+    alive.join();
+    EXPECT_EQ(refused.code, info(Code::kConflict).name);
+    EXPECT_THAT(refused.message, HasSubstr("identity"));
+    EXPECT_TRUE(hub_->connected(web.vm.id));
+    EXPECT_TRUE(eventually([&] {
+        const auto reports = take(read([&](Transaction& t) { return ledger::reports_of(t, web.vm.id, 5); }));
+        return reports.size() == 1 && reports[0].kind == "clone";
+    }));
+}
+
+TEST_F(Greeting, LetsAnAgentBackWhoseOldConnectionIsDead) {
+    const Member web = add_member("web-7");
+    TestAgent first = connect(web);
+    first.instance = Bytes(16, 1);
+    first.greet();
+    TestAgent restarted = connect(web); // the first one says nothing any more
+    restarted.instance = Bytes(16, 2);
+    restarted.greet();
+    EXPECT_TRUE(first.is_closed());
+    TestAgent same = connect(web); // the same run, over a new connection
+    same.instance = Bytes(16, 2);
+    same.greet();
+    EXPECT_TRUE(restarted.is_closed());
+    EXPECT_TRUE(hub_->connected(web.vm.id));
+}
+
+TEST_F(Sessions, AndReportsAreAcknowledgedOnceTheyAreRecorded) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    protocol::Report report;
+    report.id = 5;
+    report.kind = "break-glass";
+    report.text = "account rescue was used";
+    for (int twice = 0; twice < 2; ++twice) {
+        agent.send(report);
+        EXPECT_EQ(agent.receive<protocol::Reported>().id, 5U);
+    }
+    EXPECT_EQ(take(read([&](Transaction& t) { return ledger::reports_of(t, web.vm.id, 5); })).size(), 1U);
+    report.id = 0;
+    agent.send(report);
+    EXPECT_TRUE(agent.is_closed());
 }
 
 TEST_F(Sessions, AreRecordedInTheOrderInWhichTheVmTellsThem) {

@@ -35,6 +35,8 @@ struct Link {
     std::string address;       // the peer's, without port
     std::optional<Micros> due; // monotonic: closed unless done by then (handshake, or its leaving)
     Micros heard_at;           // monotonic: the last frame
+    std::uint64_t frames = 0;  // heard since its Welcome
+    Bytes instance;            // which run of the agent it is, where that says so
     std::shared_ptr<const ledger::Vm>
         vm; // once its key is known to be a VM's; replaced whole, so that the pool may read
     std::string software;

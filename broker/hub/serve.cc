@@ -13,6 +13,7 @@
 #include "broker/hub/state.h"
 #include "broker/ledger/audit.h"
 #include "broker/ledger/policy_rows.h"
+#include "broker/ledger/vm_reports.h"
 #include "broker/ledger/vms.h"
 #include "core/protocol/local.h"
 
@@ -137,6 +138,9 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
         CatchUp catch_up;
         protocol::TrustSet trust;
     };
+    Bytes instance = instance_in(hello);
+    const bool has_twin = co_await is_clone(link, std::move(instance));
+    if (has_twin) co_return co_await refuse_clone(link);
     const Epoch theirs = hello.epoch;
     const ledger::Vm vm = *link->vm;
     Result<Read> read = fail(Code::kInternal, "not read");
@@ -202,6 +206,7 @@ void Hub::State::record_rollback(const ledger::Vm& vm, const Error& why, Epoch t
             parts.ledger.write([&](ledger::Transaction& t) { return ledger::append_audit(t, event); });
         if (!written) log(LogLevel::kError, "fail to record rollback why=\"" + written.error().line() + "\"");
     });
+    note(vm, "rollback", why.message);
 }
 
 asio::awaitable<Status> Hub::State::send_catch_up(LinkPtr link, std::vector<SharedBytes> messages) {
@@ -220,6 +225,7 @@ asio::awaitable<Status> Hub::State::listen(LinkPtr link) {
         auto frame = co_await link->tls->read(protocol::kHubFrameLimit);
         if (!frame) co_return fail(frame.error());
         link->heard_at = parts.clock.monotonic();
+        ++link->frames;
         const Status heard = co_await hear(link, std::move(*frame));
         if (!heard) {
             log_of(LogLevel::kWarn, *link->vm, "drop agent", " why=\"" + heard.error().line() + "\"");
@@ -253,6 +259,8 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
             if (!event) co_return fail(event.error());
             co_return co_await record(link, std::move(*event));
         }
+        case protocol::Type::kReport:
+            co_return co_await take_report(link, std::move(frame));
         case protocol::Type::kRefused: {
             const auto refused = protocol::decode<protocol::Refused>(frame);
             if (!refused) co_return fail(refused.error());
@@ -271,7 +279,7 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
     }
 }
 
-asio::awaitable<Status> Hub::State::record(LinkPtr link, protocol::SessionEvent event) {
+asio::awaitable<void> Hub::State::pace(LinkPtr link) {
     const Micros now = parts.clock.monotonic();
     if (link->events_filled_at.value == 0) link->events_filled_at = now;
     const double seconds = static_cast<double>((now - link->events_filled_at).value) / 1e6;
@@ -282,12 +290,28 @@ asio::awaitable<Status> Hub::State::record(LinkPtr link, protocol::SessionEvent 
         co_await pause.async_wait(kAwait);
     }
     link->event_tokens = std::max(0.0, link->event_tokens - 1);
+}
 
+// A session that a VM brings back may have been revoked while that was away, so long ago that the revocation
+// has ended with the last certificate and is in no catch-up: it is named by itself.
+asio::awaitable<Status> Hub::State::record(LinkPtr link, protocol::SessionEvent event) {
+    co_await pace(link);
+    using Covering = std::optional<ledger::RevocationRow>;
+    const std::uint64_t session = event.session;
     auto write = [this, vm = link->vm, told = std::move(event)] {
-        return parts.ledger.write(
-            [&](ledger::Transaction& t) { return ledger::record_session_event(t, *vm, told); });
+        return parts.ledger.write([&](ledger::Transaction& t) -> Result<Covering> {
+            LK_CHECK(ledger::record_session_event(t, *vm, told));
+            if (told.phase != protocol::SessionPhase::kOpened) return Covering();
+            return ledger::revocation_of_session(t, *vm, told);
+        });
     };
-    const Status written = co_await offload(pool, std::move(write));
+    const auto written = co_await offload(pool, std::move(write));
+    if (written && *written) {
+        protocol::SessionEnd end;
+        end.session = session;
+        end.reason = "revoked by epoch " + std::to_string((*written)->revocation.epoch.value);
+        link->send(end);
+    }
     if (!written)
         log_of(LogLevel::kError, *link->vm, "fail to record session",
                " why=\"" + written.error().line() + "\"");

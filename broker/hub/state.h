@@ -2,12 +2,14 @@
 #pragma once
 // The hub behind its public face. Everything here belongs to the hub's thread, but for the board and what
 // says otherwise. Files: hub.cc (threads, public calls), accept.cc (connections and the tick), serve.cc (one
-// agent's conversation), fanout.cc (what goes to all), receipts.cc (what comes back). Include it in .cc files
+// agent's conversation), fanout.cc (what goes to all), prefetch.cc (and to some), receipts.cc and
+// reports.cc (what comes back). Include it in .cc files
 // only.
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -62,6 +64,7 @@ struct Hub::State {
     asio::awaitable<Status> listen(LinkPtr link);
     asio::awaitable<Status> hear(LinkPtr link, protocol::Frame frame);
     asio::awaitable<Status> record(LinkPtr link, protocol::SessionEvent event);
+    asio::awaitable<void> pace(LinkPtr link); // before anything that it makes us write
     void take_fetch(const LinkPtr& link, protocol::Fetch fetch);
     asio::awaitable<void> answer_fetches(LinkPtr link, protocol::Fetch fetch);
     asio::awaitable<Status> refuse(LinkPtr link, Error error); // tells it, then waits for it to leave
@@ -73,9 +76,25 @@ struct Hub::State {
     void send_grants(Link& link, std::span<const protocol::Grant> grants, std::uint64_t judged_after) const;
     asio::awaitable<void> push_revocations();
     asio::awaitable<void> push_trust();
-    asio::awaitable<void> push_ahead(ledger::User user, ledger::Key key, ledger::Unlock unlock);
     void tell(const CatchUp& news);
     Result<TrustRoots> trust_roots(); // pool threads: asks the signer
+
+    // prefetch.cc
+    struct Ahead {
+        ledger::User user;
+        ledger::Key key;
+        ledger::Unlock unlock;
+    };
+    void want_prefetch(Ahead ahead);
+    asio::awaitable<void> work_off_prefetches();
+    asio::awaitable<void> push_ahead(Ahead ahead);
+
+    // reports.cc
+    asio::awaitable<Status> take_report(LinkPtr link, protocol::Frame frame);
+    void note(const ledger::Vm& vm, const std::string& kind, const std::string& text); // as its own report
+    static Bytes instance_in(const protocol::Hello& hello);
+    asio::awaitable<bool> is_clone(LinkPtr link, Bytes instance);
+    asio::awaitable<Status> refuse_clone(LinkPtr link);
 
     // receipts.cc
     Status take_receipt(const LinkPtr& link, const protocol::Frame& frame);
@@ -118,6 +137,10 @@ struct Hub::State {
     std::uint64_t policy_changes = 0; // and policy_changed()
     bool is_trusting = false;
     bool must_trust_again = false;
+
+    std::unordered_map<std::uint64_t, Ahead> prefetches; // by key
+    std::deque<std::uint64_t> prefetch_order;
+    bool is_prefetching = false;
 
     struct Pending {
         LinkPtr link;
