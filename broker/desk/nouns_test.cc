@@ -175,6 +175,13 @@ TEST_F(DeskNouns, PeopleSeeTheVmsThatTheyMayLogInTo) {
     EXPECT_EQ(seen[0]["your_logins"], json({"deploy"}));
     EXPECT_EQ(as_json(admin_, "vm ls")["vms"].size(), 2U);
     EXPECT_EQ(run(bob_, "vm show db-1"), 1);
+    EXPECT_EQ(as_json(admin_, "vm set web-1 --offline-grace 2h")["offline_grace_seconds"], 7200);
+    EXPECT_THAT(out(admin_, "vm set web-1 --offline-grace 0"), HasSubstr("nobody"));
+    EXPECT_EQ(as_json(admin_, "vm show web-1")["offline_grace_seconds"], 0);
+    EXPECT_EQ(run(admin_, "vm set web-1"), 2);
+    EXPECT_EQ(run(admin_, "vm set web-1 --offline-grace 90d"), 2);
+    EXPECT_EQ(run(admin_, "vm set nowhere --offline-grace 1h"), 1);
+    EXPECT_EQ(run(bob_, "vm set web-1 --offline-grace 1h"), 1);
     out(admin_, "vm rm web-1");
     EXPECT_EQ(run(bob_, "vm show web-1"), 1);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// vm ls | show | token | rm
+// vm ls | show | set | token | rm
 #include <algorithm>
 #include <cstdlib>
 
@@ -7,6 +7,7 @@
 #include "broker/desk/text.h"
 #include "broker/ledger/policy_rows.h"
 #include "broker/ledger/revocations.h"
+#include "broker/ledger/vm_reports.h"
 #include "broker/ledger/vms.h"
 #include "broker/policy/policy.h"
 #include "core/protocol/join_token.h"
@@ -18,6 +19,8 @@ namespace {
 using ledger::Role;
 
 constexpr Micros kDefaultTokenSpan = from_seconds(3600);
+constexpr Micros kLongestGrace = from_seconds(30 * 24 * 3600);
+constexpr std::uint32_t kReportsShown = 10;
 constexpr std::uint64_t kMaxUses = 100000;
 constexpr Micros kClockTolerance = from_seconds(30);
 
@@ -94,6 +97,14 @@ Status ls(Call& call) {
     return {};
 }
 
+std::vector<std::string> report_texts(const std::vector<ledger::VmReport>& reports) {
+    std::vector<std::string> texts;
+    texts.reserve(reports.size());
+    for (const ledger::VmReport& report : reports)
+        texts.push_back(time_rfc3339(report.made_at) + " " + report.kind + ": " + report.text);
+    return texts;
+}
+
 Status show(Call& call) {
     LK_TRY(seen, look(call));
     LK_TRY(name, VmName::parse(call.arguments.at(0)));
@@ -104,6 +115,9 @@ Status show(Call& call) {
     const ledger::Vm& vm = *found;
     Record record = row_of(call, seen, vm);
     if (call.is_at_least(Role::kAuditor)) {
+        LK_TRY(reports, call.read([&](ledger::Transaction& t) {
+            return ledger::reports_of(t, vm.id, kReportsShown);
+        }));
         const Record more{
             {"id", std::to_string(vm.id.value)},
             {"key", key_line(vm)},
@@ -113,6 +127,7 @@ Status show(Call& call) {
             {"broker_epoch", count(seen.epoch.value)},
             {"clock_offset_ms", vm.clock_offset_micros / 1000},
             {"offline_grace_seconds", count(vm.offline_grace_seconds)},
+            {"reports", report_texts(reports)},
         };
         record.insert(record.end(), more.begin(), more.end());
     }
@@ -169,6 +184,31 @@ Status token(Call& call) {
     return {};
 }
 
+// "0", or a span.
+Result<std::uint32_t> parse_grace(const std::string& text) {
+    if (text == "0") return 0U;
+    LK_TRY(span, parse_span(text, "--offline-grace"));
+    if (span > kLongestGrace)
+        return fail(Code::kUsage, "--offline-grace is 30 days at most", "0 means: never without a broker");
+    return static_cast<std::uint32_t>(span.seconds());
+}
+
+Status set(Call& call) {
+    const auto text = call.arguments.one("--offline-grace");
+    if (!text) return fail(Code::kUsage, "nothing to set", "give --offline-grace 1h, or 0");
+    LK_TRY(seconds, parse_grace(*text));
+    LK_TRY(name, call.write([&](ledger::Transaction& t) -> Result<VmName> {
+        LK_TRY(found, find_vm_named(t, call.arguments.at(0)));
+        LK_CHECK(ledger::set_offline_grace(t, found.name, seconds, call.actor()));
+        return found.name;
+    }));
+    call.done({{"vm", name.str()}, {"offline_grace_seconds", count(seconds)}},
+              seconds == 0 ? "VM " + name.str() + " lets nobody in while no broker is there"
+                           : "VM " + name.str() + " serves held grants for " +
+                                 span_text(from_seconds(seconds)) + " without a broker");
+    return {};
+}
+
 Status rm(Call& call) {
     LK_TRY(vm, call.write([&](ledger::Transaction& t) -> Result<ledger::Vm> {
         LK_TRY(found, find_vm_named(t, call.arguments.at(0)));
@@ -194,6 +234,15 @@ std::span<const Command> vm_commands() {
          {},
          ls},
         {"vm show", "V", "one VM", Role::kUser, Freshness::kNone, 1, 1, {}, show},
+        {"vm set",
+         "V --offline-grace SPAN",
+         "how long it serves held grants without a broker",
+         Role::kAdmin,
+         Freshness::kRecent,
+         1,
+         1,
+         {{"--offline-grace"}},
+         set},
         {"vm token",
          "[--label k=v]… [--uses N] [--for 1h] [--name PATTERN]",
          "a token by which VMs join",
