@@ -11,6 +11,7 @@
 #include "agent/log/log.h"
 #include "agent/loop/asio_loop.h"
 #include "agent/run/broker_talk.h"
+#include "core/posix/notify.h"
 
 namespace latchkey::agent {
 namespace {
@@ -89,6 +90,7 @@ struct Agent::Parts {
         if (revoker) revoker->tidy();
         keeper.try_again();
         if (link) link->beat();
+        posix::notify_alive();
         loop.after(state.beat, [this] { beat(); });
     }
 

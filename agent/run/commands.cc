@@ -2,16 +2,12 @@
 #include "agent/run/commands.h"
 
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <iostream>
 
 #include "agent/hub_link/join.h"
@@ -19,6 +15,7 @@
 #include "agent/run/agent.h"
 #include "agent/sessions/sessions.h"
 #include "core/posix/file.h"
+#include "core/posix/notify.h"
 
 namespace latchkey::agent {
 namespace {
@@ -34,26 +31,8 @@ std::string_view trimmed(std::string_view text) {
     return text.substr(0, text.find_last_not_of(blank) + 1);
 }
 
-// Tells systemd (Type=notify) that we are ready; without one, nothing.
-void notify_systemd() {
-    const char* path = std::getenv("NOTIFY_SOCKET");
-    if (path == nullptr) return;
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    const std::size_t size = std::strlen(path);
-    if (size < 2 || size >= sizeof address.sun_path) return;
-    std::memcpy(address.sun_path, path, size);
-    if (path[0] == '@') address.sun_path[0] = '\0';
-    const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    static constexpr std::string_view ready = "READY=1";
-    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size);
-    if (fd && ::sendto(fd.get(), ready.data(), ready.size(), MSG_NOSIGNAL,
-                       reinterpret_cast<const sockaddr*>(&address), length) < 0)
-        log_warn("fail to notify systemd");
-}
-
 void say_ready(int fd) {
-    notify_systemd();
+    if (!posix::notify_ready()) log_warn("fail to notify systemd");
     if (fd < 0) return;
     if (::write(fd, "ready\n", 6) != 6) log_warn("fail to write to the ready descriptor");
     ::close(fd);

@@ -18,6 +18,7 @@
 #include "broker/signer/client.h"
 #include "broker/signer/process.h"
 #include "broker/unlock/factors.h"
+#include "core/posix/notify.h"
 
 namespace latchkey::daemon {
 namespace {
@@ -90,6 +91,7 @@ sigset_t block_ending_signals() {
 }
 
 void tell_ready(int fd) {
+    if (!posix::notify_ready()) spdlog::warn("ready: systemd does not hear it");
     if (fd < 0) return;
     static constexpr std::string_view word = "ready\n";
     if (::write(fd, word.data(), word.size()) < 0) spdlog::warn("ready fd={} nobody reads it", fd);

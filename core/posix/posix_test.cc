@@ -2,11 +2,14 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
+#include <array>
 #include <filesystem>
 #include <thread>
 
 #include "core/posix/file.h"
+#include "core/posix/notify.h"
 #include "core/posix/stream.h"
 #include "core/protocol/local.h"
 
@@ -54,6 +57,28 @@ TEST_F(Files, AFailedWriteLeavesTheOldContent) {
     EXPECT_FALSE(write_file(folder_ / "d", as_bytes("new"), 0644)); // a folder cannot be replaced by a file
     EXPECT_EQ(as_text(*read_file(folder_ / "a")), "old");
     EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 2);
+}
+
+TEST_F(Files, ATellingOfTheServiceManagerGoesToTheSocketThatItNames) {
+    EXPECT_TRUE(notify_ready()) << "without a manager nothing is owed";
+    const std::string path = (folder_ / "notify").string();
+    const UniqueFd manager(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    ASSERT_EQ(::bind(manager.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+    EXPECT_TRUE(notify_ready());
+    EXPECT_TRUE(notify_alive());
+    std::array<char, 64> heard{};
+    for (const std::string_view expected : {"READY=1", "WATCHDOG=1"}) {
+        const ssize_t size = ::recv(manager.get(), heard.data(), heard.size(), MSG_DONTWAIT);
+        ASSERT_GT(size, 0);
+        EXPECT_EQ(std::string_view(heard.data(), static_cast<std::size_t>(size)), expected);
+    }
+    std::filesystem::remove(path);
+    EXPECT_FALSE(notify_ready()) << "it is gone";
+    ::unsetenv("NOTIFY_SOCKET");
 }
 
 struct Pair {

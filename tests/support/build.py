@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The programs under test: a CMake build folder's bin/ and plugins/, installed where any user can run them."""
+"""The programs under test: a CMake build folder's bin/ and plugins/, installed where any user can run them; and the
+Debian packages of it, which the lab's VMs install."""
 
 import os
 import shutil
 from pathlib import Path
 
+DEBIAN_RELEASES = {"bookworm": 12, "trixie": 13}
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Build:
     """`folder` is LATCHKEY_BUILD. install() copies its programs below a root-owned place: a checkout may lie where
-    the broker's own user cannot go, and plugins are loaded only from folders that nobody else can write."""
+    the broker's own user cannot go, and plugins are loaded only from folders that nobody else can write.
+    `packages` is LATCHKEY_PACKAGES, a folder with the output of packaging/build, or None: VMs then get the programs."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, packages=None):
         self.folder = Path(folder).resolve()
+        self.packages = Path(packages).resolve() if packages else None
         self.installed = None
 
     @classmethod
     def from_environment(cls):
-        return cls(REPOSITORY / os.environ.get("LATCHKEY_BUILD", "build/dev"))
+        packages = os.environ.get("LATCHKEY_PACKAGES")
+        return cls(REPOSITORY / os.environ.get("LATCHKEY_BUILD", "build/dev"), REPOSITORY / packages if packages else None)
 
     def install(self, target):
         for name in ("bin", "plugins"):
@@ -35,6 +40,18 @@ class Build:
         if not path.exists():
             raise FileNotFoundError(f"{self.folder}/bin/{name} is not built: cmake --build {self.folder}")
         return path
+
+    def debs(self, suite, *names):
+        """The .deb files of these packages for a Debian release; [] where packages are not under test."""
+        if not self.packages:
+            return []
+        found = []
+        for name in names:
+            paths = sorted(self.packages.glob(f"{name}_*~deb{DEBIAN_RELEASES[suite]}_*.deb"))
+            if len(paths) != 1:
+                raise FileNotFoundError(f"{len(paths)} packages {name} for {suite} in {self.packages}: packaging/build makes them")
+            found += paths
+        return found
 
     @property
     def plugins(self):

@@ -74,12 +74,15 @@ class LabVm(Vm):
         self.address = f"192.0.2.{10 + self.number}"
         self.port = 22
         self.agent_settings = agent_settings
+        self.debs = self.build.debs(lab.suite, "latchkey-agent") if self.build else []
 
     def start(self):
         environment = {}
         if self.build:
             environment = {"VMLAB_HOOK": str(HOOK), "LATCHKEY_LAB_TREE": str(self._tree()),
                            "LATCHKEY_LAB_HELPER_USER": HELPER_USER}
+            if self.debs:
+                environment["VMLAB_DEBS"] = " ".join(str(path) for path in self.debs)
         # No pipes: the VM's processes would hold them open.
         log = self.place.folder(f"boot-{self.name}") / "vmlab.log"
         self.place.log(log)
@@ -91,30 +94,38 @@ class LabVm(Vm):
         return self
 
     def _tree(self):
-        """The files to lay over the VM's root, as our packages will install them."""
+        """The files to lay over the VM's root: settings of the test alone where the packages are installed, else also
+        what they would install."""
         tree = self.place.folder(f"tree-{self.name}")
-        helper = Path("usr/libexec/latchkey/latchkey-authorized-keys")
-        for source, target in (
-                (self.build.program("latchkey-agent"), self.agent_program.lstrip("/")),
-                (self.build.program("latchkey-authorized-keys"), helper),
-                (self.build.program("pam_latchkey.so"),
-                 f"usr/lib/{platform.machine()}-linux-gnu/security/pam_latchkey.so")):
-            (tree / target).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, tree / target)
-            (tree / target).chmod(0o755)
+        helper = "/usr/libexec/latchkey/latchkey-authorized-keys"
         texts = {
-            "etc/systemd/system/latchkey-agent.service": fill("latchkey-agent.service"),
             "etc/latchkey/agent.toml": fill(
                 "agent.toml", state="/var/lib/latchkey-agent", socket=self.socket, helper_user=HELPER_USER,
                 logind="auto", more=setting_lines(self.agent_settings)),
-            "etc/ssh/sshd_config.d/00-latchkey.conf": fill(
-                "sshd_latchkey.conf", helper=f"/{helper}", socket=self.socket, helper_user=HELPER_USER,
-                penalties="PerSourcePenalties no" if self.lab.suite != "bookworm" else ""),
+            "etc/ssh/sshd_config.d/01-lab.conf": fill(
+                "sshd_lab.conf", penalties="PerSourcePenalties no" if self.lab.suite != "bookworm" else ""),
         }
+        if self.debs:
+            texts["etc/systemd/system/latchkey-agent.service.d/lab.conf"] = fill("latchkey-agent-lab.conf")
+        else:
+            self._lay_programs(tree, helper)
+            texts["etc/systemd/system/latchkey-agent.service"] = fill("latchkey-agent.service")
+            texts["etc/ssh/sshd_config.d/00-latchkey.conf"] = fill(
+                "sshd_latchkey.conf", helper=helper, socket=self.socket, helper_user=HELPER_USER, penalties="")
         for name, text in texts.items():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_text(text, encoding="utf-8")
         return tree
+
+    def _lay_programs(self, tree, helper):
+        for source, target in (
+                ("latchkey-agent", self.agent_program),
+                ("latchkey-authorized-keys", helper),
+                ("pam_latchkey.so", f"/usr/lib/{platform.machine()}-linux-gnu/security/pam_latchkey.so")):
+            path = tree / target.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.build.program(source), path)
+            path.chmod(0o755)
 
     def remove(self):
         self.lab.vmlab("down", self.number)
