@@ -46,7 +46,8 @@ Status Server::take_from_socket(const std::string& path, uid_t allowed) {
         ::chmod(path.c_str(), 0666) != 0 || ::listen(listener.get(), 64) != 0) {
         return system_failure("cannot listen at " + path);
     }
-    if (!posix::notify_ready()) note(Error{Code::kUnavailable, "systemd does not hear that we are ready", {}});
+    if (!posix::notify_ready())
+        note(Error{Code::kUnavailable, "systemd does not hear that we are ready", {}});
     for (;;) {
         UniqueFd connection(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
         if (!connection) {
