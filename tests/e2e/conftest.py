@@ -2,6 +2,7 @@
 """Fixtures of the end-to-end tests. What they read from the environment:
 
 LATCHKEY_BUILD           the build folder under test (default build/dev)
+LATCHKEY_PACKAGES        a folder of packaging/build: VMs of the lab have the packages installed (default: the programs)
 LATCHKEY_E2E_BACKENDS    kinds of VM to test on: "local lab" (default), or one of them
 LATCHKEY_REQUIRE_LAB     set: a machine that cannot boot the lab's VMs is a failure, not a skip
 """
