@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // latchkey: the command line for people. `login` fetches the certificate and remembers the broker; `renew`
 // fetches a new one where the old one ends soon; `ssh` renews and then runs ssh; `setup` prints the
-// ssh_config lines that renew before each connection; every other word goes to the broker.
+// ssh_config lines that renew before each connection; `receipt verify` judges what VMs signed, without the
+// broker; every other word goes to the broker.
 
 #include <CLI/CLI.hpp>
 #include <iostream>
 
 #include "cli/profile.h"
+#include "cli/receipt.h"
 #include "cli/ssh_command.h"
 #include "core/base/clock.h"
 #include "core/cert/certificate.h"
@@ -79,6 +81,12 @@ Status pass_on(const std::vector<std::string>& words) {
     return fail(become(broker_command(profile, words)));
 }
 
+Status verify(const ReceiptSource& source) {
+    LK_TRY(said, verify_receipts(source));
+    std::cout << said << "\n";
+    return {};
+}
+
 int report(const Status& status) {
     if (status) return 0;
     std::cerr << "latchkey: " << status.error().line() << "\n";
@@ -101,6 +109,21 @@ int run(int argc, char** argv) {
         app.add_subcommand("setup", "print the ssh_config lines that renew before a connection");
     CLI::App* ssh_words = app.add_subcommand("ssh", "renew, then run ssh with these words");
     ssh_words->prefix_command();
+    ReceiptSource source;
+    CLI::App* receipt_words =
+        app.add_subcommand("receipt", "what VMs signed about revocations, judged without the broker");
+    receipt_words->require_subcommand(1);
+    CLI::App* verify_words = receipt_words->add_subcommand("verify", "is it genuine? exit status 0 or 1");
+    verify_words
+        ->add_option("file", source.file,
+                     "what `revoke show EPOCH --json` or `latchkey-agent receipts --json` printed; - reads "
+                     "standard input")
+        ->required();
+    verify_words->add_option("--key", source.key, "file with the VM's public key (from: vm show V)");
+    verify_words->add_option(
+        "--known", source.known,
+        "file of keys by VM (from: vm keys); default known_vms in the folder of the profile");
+    verify_words->add_option("--vm", source.vm, "only this VM's receipts");
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -113,6 +136,7 @@ int run(int argc, char** argv) {
         return report(profile ? renew(*profile) : Status(fail(profile.error())));
     }
     if (setup_words->parsed()) return report(setup());
+    if (verify_words->parsed()) return report(verify(source));
     if (ssh_words->parsed()) return report(run_ssh(ssh_words->remaining()));
     return report(pass_on(app.remaining()));
 }
