@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// latchkey-agent: join, run, status, version.
+// latchkey-agent: join, run, status, receipts, version.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -47,6 +47,11 @@ int run_program(int count, char** words) {
     add_config(status_command);
     status_command->add_flag("--json", as_json, "one JSON document");
 
+    CLI::App* receipts_command = app.add_subcommand(
+        "receipts", "what this VM has signed about revocations, the newest 1,024 (as root)");
+    add_config(receipts_command);
+    receipts_command->add_flag("--json", as_json, "one JSON document, for: latchkey receipt verify");
+
     CLI::App* version_command = app.add_subcommand("version", "print the version");
 
     try {
@@ -60,6 +65,7 @@ int run_program(int count, char** words) {
     }
     if (join_command->parsed()) return finish(run_join(config, join_arguments));
     if (status_command->parsed()) return finish(run_status(config, as_json));
+    if (receipts_command->parsed()) return finish(run_receipts(config, as_json));
     return finish(run_agent(config, run_arguments));
 }
 

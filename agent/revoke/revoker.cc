@@ -195,6 +195,7 @@ void Revoker::send_receipt(const Tally& tally, const std::vector<BoundSession>& 
     }
     receipt.signature = *std::move(signature);
     parts_.hub.post(protocol::encode(receipt));
+    if (signed_) signed_(receipt);
 }
 
 void Revoker::tidy() {

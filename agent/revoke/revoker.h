@@ -39,6 +39,9 @@ public:
     // Everything up to the Welcome's epoch is applied.
     bool has_caught_up() const { return has_caught_up_; }
 
+    // Called with each receipt as it goes out.
+    void on_receipt(std::function<void(const protocol::Receipt&)> then) { signed_ = std::move(then); }
+
     // Now and then: forgets what has ended, tries the disk again.
     void tidy();
     Epoch epoch_on_disk() const { return epoch_on_disk_; }
@@ -66,6 +69,7 @@ private:
     void send_receipt(const Tally& tally, const std::vector<BoundSession>& still_there, std::string trouble);
 
     Parts parts_;
+    std::function<void(const protocol::Receipt&)> signed_;
     Epoch epoch_on_disk_;
     Epoch due_;            // the Welcome's
     bool is_full_ = false; // what comes replaces the set

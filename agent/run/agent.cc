@@ -10,6 +10,7 @@
 #include "agent/local/local_server.h"
 #include "agent/log/log.h"
 #include "agent/loop/asio_loop.h"
+#include "agent/revoke/receipt_log.h"
 #include "agent/run/broker_talk.h"
 #include "core/posix/notify.h"
 
@@ -79,6 +80,7 @@ struct Agent::Parts {
           front(state, keys, accounts, sessions, helper.uid),
           disk(loop),
           keeper(state, sessions, disk, folder),
+          receipts(loop, folder),
           server(io, [this](const Peer& peer, const protocol::Frame& request, const Front::Reply& reply) {
               front.answer(peer, request, reply);
           }) {}
@@ -110,6 +112,7 @@ struct Agent::Parts {
     Front front;
     DiskQueue disk;
     Keeper keeper;
+    ReceiptLog receipts;
     LocalServer server;
     // Only where the state on disk is whole.
     std::optional<keys::PrivateKey> identity;
@@ -161,7 +164,10 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
     parts->revoker.emplace(Revoker::Parts{state, parts->loop, parts->disk, parts->hub, parts->sessions,
                                           parts->folder, *parts->identity});
     parts->talk.emplace(BrokerTalk::Parts{state, parts->fetches, *parts->revoker, parts->sessions,
-                                          parts->front, parts->keeper});
+                                          parts->front, parts->keeper, parts->hub});
+    parts->receipts.restore();
+    parts->revoker->on_receipt(
+        [&log = parts->receipts](const protocol::Receipt& receipt) { log.keep(receipt); });
     parts->link.emplace(io, clock, *pin, *parts->identity, *parts->talk);
     parts->hub.connect_to(*parts->link);
     return std::unique_ptr<Agent>(new Agent(std::move(parts)));

@@ -111,9 +111,21 @@ Status BrokerTalk::take(const protocol::Frame& frame) {
 void BrokerTalk::end_session(const protocol::SessionEnd& message) {
     for (const BoundSession& session : parts_.sessions.all()) {
         if (session.id != message.session || session.id == 0) continue;
-        parts_.sessions.cut({session}, message.reason, [](const auto& /*still_there*/) {});
+        parts_.sessions.cut({session}, message.reason, [this, id = session.id](const auto& still_there) {
+            tell_ended(id, still_there.empty() ? protocol::SessionOutcome::kEnded
+                                               : protocol::SessionOutcome::kStillThere);
+        });
         return;
     }
+    tell_ended(message.session, protocol::SessionOutcome::kWasGone);
+}
+
+// Somebody waits for it at the broker now: it is not kept for later.
+void BrokerTalk::tell_ended(std::uint64_t session, protocol::SessionOutcome outcome) {
+    protocol::SessionEnded answer;
+    answer.session = session;
+    answer.outcome = outcome;
+    parts_.hub.send(protocol::encode(answer));
 }
 
 void BrokerTalk::lost(const Error& why) {

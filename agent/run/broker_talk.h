@@ -20,6 +20,7 @@ public:
         SessionBook& sessions;
         Front& front;
         Keeper& keeper;
+        HubPort& hub;
     };
     explicit BrokerTalk(const Parts& parts) : parts_(parts) {}
 
@@ -33,6 +34,7 @@ private:
     Status adopt(const protocol::TrustSet& trust);
     void go_online_if_caught_up();
     void end_session(const protocol::SessionEnd& message);
+    void tell_ended(std::uint64_t session, protocol::SessionOutcome outcome);
 
     Parts parts_;
     std::string last_reason_; // why we are not connected: said once, not at each attempt

@@ -28,5 +28,6 @@ struct RunArguments {
 Status run_join(const ConfigChoice& config, const JoinArguments& arguments);
 Status run_agent(const ConfigChoice& config, const RunArguments& arguments);
 Status run_status(const ConfigChoice& config, bool as_json);
+Status run_receipts(const ConfigChoice& config, bool as_json);
 
 } // namespace latchkey::agent

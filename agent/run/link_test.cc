@@ -95,5 +95,53 @@ TEST_F(LinkTest, SaysThatItIsAliveAndLeavesABrokerThatDoesNot) {
     EXPECT_THAT(status().trouble, HasSubstr("heartbeats"));
 }
 
+TEST_F(LinkTest, SaysWhatBecameOfASessionThatTheBrokerEnds) {
+    const Running agent(config_, clock_);
+    auto broker = greet();
+    auto asked = std::async(std::launch::async, [this] { return authorize(); });
+    answer_fetch(broker);
+    EXPECT_EQ(asked.get().lines.size(), 1U);
+    EXPECT_EQ(open_session().verdict, protocol::Verdict::kAllow);
+    const auto opened = broker.take<protocol::SessionEvent>();
+    protocol::SessionEnd end;
+    end.session = opened.session + 1;
+    broker.say(end);
+    auto answer = broker.take<protocol::SessionEnded>();
+    EXPECT_EQ(answer.session, end.session);
+    EXPECT_EQ(answer.outcome, protocol::SessionOutcome::kWasGone);
+    EXPECT_EQ(status().sessions.size(), 1U) << "another session lives on";
+    end.session = opened.session;
+    broker.say(end);
+    answer = broker.take<protocol::SessionEnded>();
+    EXPECT_EQ(answer.session, opened.session);
+    EXPECT_EQ(answer.outcome, protocol::SessionOutcome::kEnded);
+    EXPECT_TRUE(status().sessions.empty());
+}
+
+TEST_F(LinkTest, KeepsItsReceiptsOverARestart) {
+    const auto kept_at_least = [this](std::size_t count) { // on disk, which nothing tells of
+        const auto deadline = posix::Deadline::after(from_seconds(20));
+        for (;;) {
+            const auto kept = state_.load_receipts();
+            if (kept && kept->size() >= count) return kept->size() == count;
+            if (deadline.passed()) return false;
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        }
+    };
+    for (std::uint64_t epoch = 1; epoch <= 2; ++epoch) {
+        const Running agent(config_, clock_);
+        auto broker = greet(epoch - 1);
+        broker.say(revoke_user(epoch, "alice"));
+        EXPECT_EQ(broker.take<protocol::Receipt>().epoch.value, epoch);
+        EXPECT_TRUE(kept_at_least(epoch));
+    }
+    const auto kept = state_.load_receipts();
+    ASSERT_TRUE(kept) << kept.error().line();
+    for (const protocol::Receipt& receipt : *kept) {
+        EXPECT_TRUE(state_.load_identity()->public_key().verify(receipt.signature,
+                                                                protocol::receipt_signed_bytes(receipt)));
+    }
+}
+
 } // namespace
 } // namespace latchkey::agent

@@ -21,6 +21,7 @@ constexpr std::string_view kPinFile = "broker";
 constexpr std::string_view kTrustFile = "trust";
 constexpr std::string_view kRevocationsFile = "revocations";
 constexpr std::string_view kSessionsFile = "sessions";
+constexpr std::string_view kReceiptsFile = "receipts";
 constexpr std::string_view kManagedFile = "managed-logins";
 constexpr std::string_view kManagedHead = "# written by latchkey-agent";
 constexpr std::size_t kDigestSize = 32;
@@ -193,6 +194,34 @@ Status StateFolder::save_sessions(ByteView encoded) const {
     body.string(boot_id());
     body.string(encoded);
     return posix::write_file(folder_ / kSessionsFile, seal("latchkey-sessions-v1", body.bytes()), 0600);
+}
+
+Result<std::vector<protocol::Receipt>> StateFolder::load_receipts() const {
+    const auto path = folder_ / kReceiptsFile;
+    LK_TRY(sealed, posix::read_file(path));
+    LK_TRY(body, unseal("latchkey-receipts-v1", sealed, path));
+    std::vector<protocol::Receipt> receipts;
+    wire::Reader reader(body);
+    while (!reader.at_end()) {
+        const auto bytes = reader.string(protocol::kHubFrameLimit);
+        const auto frame = bytes ? protocol::decode_frame(*bytes) : fail(bytes.error());
+        auto receipt = frame ? protocol::decode<protocol::Receipt>(*frame) : fail(frame.error());
+        if (!receipt) return tampered(path);
+        receipts.push_back(*std::move(receipt));
+    }
+    return receipts;
+}
+
+Status StateFolder::save_receipts(const std::vector<protocol::Receipt>& receipts) const {
+    wire::Writer body;
+    for (const protocol::Receipt& receipt : receipts) body.string(protocol::encode(receipt));
+    return posix::write_file(folder_ / kReceiptsFile, seal("latchkey-receipts-v1", body.bytes()), 0600);
+}
+
+void StateFolder::set_receipts_aside() const {
+    std::error_code ignored; // it stays where it is, and is replaced by the next write
+    std::filesystem::rename(folder_ / kReceiptsFile, folder_ / (std::string(kReceiptsFile) + ".damaged"),
+                            ignored);
 }
 
 Status StateFolder::begin_with(const BrokerPin& pin) const {

@@ -48,6 +48,12 @@ public:
     Result<Bytes> load_sessions() const;
     Status save_sessions(ByteView encoded) const;
 
+    // What this VM has signed about revocations, oldest first. A damaged list can be set aside, to be looked
+    // at.
+    Result<std::vector<protocol::Receipt>> load_receipts() const;
+    Status save_receipts(const std::vector<protocol::Receipt>& receipts) const;
+    void set_receipts_aside() const;
+
     // The end of a join: the pin is written last and makes it count. Revocations of the same broker stay
     // unless they are damaged; another broker's begin at epoch 0.
     Status begin_with(const BrokerPin& pin) const;

@@ -53,6 +53,7 @@ enum class Type : std::uint8_t {
     kRefresh = 52,
     kReport = 55,
     kReported = 56,
+    kSessionEnded = 57,
     // signer: broker -> signer
     kSignCertificate = 80,
     kSigned = 81,

@@ -198,6 +198,17 @@ struct SessionEnd {
     void fields(auto& archive) { archive(session, reason); }
 };
 
+enum class SessionOutcome : std::uint8_t { kEnded = 1, kWasGone, kStillThere, kLast = kStillThere };
+
+// Agent -> broker: what became of a SessionEnd. An older agent says nothing.
+struct SessionEnded {
+    static constexpr Type kType = Type::kSessionEnded;
+    std::uint64_t session = 0;
+    SessionOutcome outcome = SessionOutcome::kStillThere;
+    Extensions extensions;
+    void fields(auto& archive) { archive(session, outcome); }
+};
+
 // Broker -> agent: something was taken away that needs no revocation (a rule, a membership, an unlock). Ask
 // again before a grant from before this message is served; without a broker it still serves until it ends.
 struct Refresh {
