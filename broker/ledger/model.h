@@ -132,6 +132,7 @@ struct ReceiptRow {
     Epoch epoch;
     VmId vm;
     VmName vm_name;
+    Fingerprint vm_key;        // which signed it
     protocol::Receipt receipt; // as the VM signed it
     Micros received_at;
 };
@@ -146,8 +147,10 @@ struct SessionRow {
     Serial serial;
     std::string from;
     Micros opened_at;
-    Micros closed_at; // 0: live
+    Micros closed_at; // 0: live, as far as we have heard
+    protocol::SessionPhase phase = protocol::SessionPhase::kOpened;
     std::string end_reason;
+    Micros vm_last_seen; // as its row says: up to a minute old
 };
 
 struct AuditEvent {

@@ -10,6 +10,7 @@
 #include "broker/ledger/revocation_rows.h"
 #include "broker/ledger/tables.h"
 #include "broker/ledger/users.h"
+#include "broker/ledger/vms.h"
 
 namespace latchkey::ledger {
 namespace {
@@ -155,6 +156,29 @@ Status take_key(Transaction& t, const Selector& selector) {
     return remove_keys_with(t, fingerprint);
 }
 
+Status take_vm_away(Transaction& t, const Selector& selector, const std::string& actor) {
+    LK_TRY(name, VmName::parse(selector.text));
+    const Status removed = remove_vm(t, name, actor);
+    if (!removed && removed.error().code == Code::kNotFound) return {}; // removed before
+    return removed;
+}
+
+// What the selector names loses its standing here too, not only what it holds out there.
+Status take_subject(Transaction& t, const Selector& selector, const std::string& reason,
+                    const std::string& actor) {
+    // Every VM that hears of the revocation drops what it covers: it need not ask again for all else it
+    // holds, and which logins are managed depends on no user and no key.
+    const bool had_taken_access = t.scratch.has_taken_access;
+    const bool had_policy_changed = t.scratch.has_policy_changed;
+    Status taken;
+    if (selector.kind == SelectorKind::kUser) taken = take_account(t, selector, reason, actor);
+    if (selector.kind == SelectorKind::kKey) taken = take_key(t, selector);
+    if (selector.kind == SelectorKind::kVm) taken = take_vm_away(t, selector, actor);
+    t.scratch.has_taken_access = had_taken_access;
+    if (selector.kind != SelectorKind::kVm) t.scratch.has_policy_changed = had_policy_changed;
+    return taken;
+}
+
 } // namespace
 
 Result<RevocationRow> revoke(Transaction& t, const Selector& selector, const std::string& reason,
@@ -178,10 +202,8 @@ Result<RevocationRow> revoke(Transaction& t, const Selector& selector, const std
     row.revocation = {epoch, selector, made_at, std::max(made_at, covered.coverage.last_end)};
     LK_CHECK(insert_revocation(t, row));
     LK_CHECK(move_ended_epoch(t, epoch));
-    if (selector.kind == SelectorKind::kUser) LK_CHECK(take_account(t, selector, row.reason, actor));
-    if (selector.kind == SelectorKind::kKey) LK_CHECK(take_key(t, selector));
+    LK_CHECK(take_subject(t, selector, row.reason, actor));
     t.scratch.epoch = epoch;
-    t.scratch.has_policy_changed = true;
     LK_CHECK(append_audit(t, {actor, "revocation.make", audit_object(selector), "done",
                               Detail()
                                   .id("epoch", epoch.value)

@@ -219,6 +219,79 @@ TEST_F(Receipts, AreKeptOncePerVmAndEpoch) {
               1u);
 }
 
+TEST_F(Receipts, OfAReconnectAddNothingButWhatIsNewIsKeptBeside) {
+    add_person("bob");
+    const Vm vm = add_vm("web-1");
+    make(SelectorKind::kUser, "bob");
+    protocol::Receipt troubled = receipt(vm, 1);
+    troubled.sessions_ended = 1;
+    troubled.trouble = "session 5 of bob could not be ended";
+    take(record(vm, troubled));
+    protocol::Receipt back = receipt(vm, 1);
+    back.sessions_found = back.sessions_ended = 0;
+    take(record(vm, back)); // the trouble is over: that is news
+    back.time = {77};
+    take(record(vm, back)); // it came back once more: that is none
+    auto kept = take(read([](Transaction& t) { return receipts_for(t, Epoch{1}); }));
+    ASSERT_EQ(kept.size(), 2u);
+    EXPECT_EQ(kept[0].receipt.trouble, troubled.trouble);
+    EXPECT_EQ(kept[1].receipt.time.value, 0);
+    for (std::uint32_t found = 1; found < 20; ++found) {
+        back.sessions_found = found;
+        take(record(vm, back));
+    }
+    kept = take(read([](Transaction& t) { return receipts_for(t, Epoch{1}); }));
+    EXPECT_EQ(kept.size(), 8u) << "one VM cannot make us keep any number";
+    EXPECT_EQ(kept.back().receipt.sessions_found, 19u);
+}
+
+TEST_F(Receipts, ForLaterEpochsAreFoundByTheirVm) {
+    add_person("bob");
+    const Vm vm = add_vm("web-1");
+    const Vm other = add_vm("web-2");
+    for (int i = 0; i < 4; ++i) make(SelectorKind::kUser, "bob");
+    take(record(vm, receipt(vm, 2)));
+    take(record(vm, receipt(vm, 4)));
+    const auto epoch_of = [&](auto find, const Vm& of, std::uint64_t since) {
+        const auto row = take(read([&](Transaction& t) { return find(t, of.id, Epoch{since}); }));
+        return row ? row->epoch.value : 0;
+    };
+    EXPECT_EQ(epoch_of(first_receipt_since, vm, 1), 2u);
+    EXPECT_EQ(epoch_of(first_receipt_since, vm, 3), 4u);
+    EXPECT_EQ(epoch_of(last_receipt_since, vm, 1), 4u);
+    EXPECT_EQ(epoch_of(last_receipt_since, vm, 5), 0u);
+    EXPECT_EQ(epoch_of(first_receipt_since, other, 1), 0u);
+    const auto row = take(read([&](Transaction& t) { return first_receipt_since(t, vm.id, Epoch{1}); }));
+    EXPECT_EQ(row->vm_key, take(public_key_of(vm.key)).fingerprint());
+}
+
+TEST_F(Revocations, OfAVmRemoveItAndThoseOfOthersDoNot) {
+    add_person("bob");
+    add_vm("web-1");
+    add_vm("web-2");
+    make(SelectorKind::kVm, "web-1");
+    const auto vms = take(read([](Transaction& t) { return list_vms(t); }));
+    ASSERT_EQ(vms.size(), 1u);
+    EXPECT_EQ(vms[0].name.str(), "web-2");
+    EXPECT_EQ(
+        take(read([](Transaction& t) { return removed_vms_named(t, take(VmName::parse("web-1"))); })).size(),
+        1u);
+    make(SelectorKind::kVm, "web-1"); // once more: it was here
+    EXPECT_EQ(by_hand("SELECT 1 FROM audit WHERE action = 'vm.remove'").rows.size(), 1u);
+}
+
+TEST_F(Revocations, SayNothingOfAccessTakenBecauseTheySayMore) {
+    const Person bob = add_person("bob");
+    int taken = 0;
+    ledger_->on_access_taken([&] { ++taken; });
+    make(SelectorKind::kKey, bob.key.fingerprint.str());
+    make(SelectorKind::kUser, "bob");
+    EXPECT_EQ(taken, 0);
+    add_person("eve");
+    take(write([](Transaction& t) { return lock_user(t, user_name("eve"), "left", "root"); }));
+    EXPECT_EQ(taken, 1) << "a lock alone must still be told";
+}
+
 TEST_F(Receipts, OfOtherVmsAndUnknownEpochsAreRefused) {
     add_person("bob");
     const Vm vm = add_vm("web-1");

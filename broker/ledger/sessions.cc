@@ -9,7 +9,8 @@
 
 #define LK_SESSION_SELECT                                                               \
     "SELECT s.id, s.vm_id, v.name, s.user_name, s.login, s.key_fingerprint, s.serial, " \
-    "s.from_address, s.opened_at, s.closed_at, s.end_reason FROM sessions s JOIN vms v ON v.id = s.vm_id "
+    "s.from_address, s.opened_at, s.closed_at, s.phase, s.end_reason, v.last_seen "     \
+    "FROM sessions s JOIN vms v ON v.id = s.vm_id "
 
 namespace latchkey::ledger {
 namespace {
@@ -33,7 +34,9 @@ std::optional<SessionRow> take_session(const Row& row) {
     session.from = columns.text();
     session.opened_at = columns.micros();
     session.closed_at = columns.micros();
+    session.phase = columns.one_of(SessionPhase::kLast);
     session.end_reason = columns.text();
+    session.vm_last_seen = columns.micros();
     if (!columns.is_good()) return std::nullopt;
     return session;
 }
@@ -81,6 +84,18 @@ Status insert_session(Transaction& t, const Vm& vm, const protocol::SessionEvent
         event.session, vm.id, event.user, event.login, event.key, event.serial,
         clean_text(event.from, kReportLimit), at, closed_at, event.phase,
         clean_text(event.reason, kReportLimit));
+}
+
+Result<std::vector<SessionRow>> live_except(Transaction& t, VmId vm,
+                                            const std::vector<std::uint64_t>& still_live) {
+    LK_TRY(rows, query(t, LK_SESSION_SELECT "WHERE s.vm_id = $1 AND s.closed_at = 0", vm));
+    std::vector<SessionRow> others;
+    for (const Row& row : rows.rows) {
+        auto session = take_session(row);
+        if (session && std::ranges::find(still_live, session->id) == still_live.end())
+            others.push_back(std::move(*session));
+    }
+    return others;
 }
 
 } // namespace
@@ -133,26 +148,31 @@ Result<std::optional<SessionRow>> find_session(Transaction& t, std::uint64_t id)
     return take_session(*row);
 }
 
+Status close_session(Transaction& t, const SessionRow& session, std::string_view reason) {
+    LK_TRY(closed, query(t,
+                         "UPDATE sessions SET closed_at = $2, phase = $3, end_reason = $4 "
+                         "WHERE id = $1 AND closed_at = 0",
+                         session.id, t.now, SessionPhase::kClosed, reason));
+    if (closed.changed == 0) return {};
+    return append_audit(t, {"vm:" + session.vm_name.str(), "session.close", session.user.str(), "done",
+                            Detail()
+                                .id("session", session.id)
+                                .text("vm", session.vm_name.str())
+                                .text("login", session.login.str())
+                                .text("key", session.key.str())
+                                .id("serial", session.serial.value)
+                                .text("reason", reason)
+                                .json()});
+}
+
+Result<bool> has_sessions_except(Transaction& t, VmId vm, const std::vector<std::uint64_t>& still_live) {
+    LK_TRY(rows, live_except(t, vm, still_live));
+    return !rows.empty();
+}
+
 Status close_sessions_except(Transaction& t, VmId vm, const std::vector<std::uint64_t>& still_live) {
-    LK_TRY(rows, query(t, LK_SESSION_SELECT "WHERE s.vm_id = $1 AND s.closed_at = 0", vm));
-    for (const Row& row : rows.rows) {
-        const auto session = take_session(row);
-        if (!session || std::ranges::find(still_live, session->id) != still_live.end()) continue;
-        LK_CHECK(execute(t,
-                         "UPDATE sessions SET closed_at = $2, phase = 2, end_reason = 'gone when the VM came "
-                         "back' WHERE id = $1",
-                         session->id, t.now));
-        LK_CHECK(
-            append_audit(t, {"vm:" + session->vm_name.str(), "session.close", session->user.str(), "done",
-                             Detail()
-                                 .id("session", session->id)
-                                 .text("vm", session->vm_name.str())
-                                 .text("login", session->login.str())
-                                 .text("key", session->key.str())
-                                 .id("serial", session->serial.value)
-                                 .text("reason", "gone when the VM came back")
-                                 .json()}));
-    }
+    LK_TRY(rows, live_except(t, vm, still_live));
+    for (const SessionRow& session : rows) LK_CHECK(close_session(t, session, "gone when the VM came back"));
     return {};
 }
 

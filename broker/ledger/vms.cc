@@ -5,6 +5,7 @@
 #include "broker/ledger/clean_text.h"
 #include "broker/ledger/detail.h"
 #include "broker/ledger/tables.h"
+#include "core/wire/writer.h"
 
 namespace latchkey::ledger {
 namespace {
@@ -69,6 +70,40 @@ Status set_offline_grace(Transaction& t, const VmName& name, std::uint32_t secon
     t.scratch.has_policy_changed = true;
     return append_audit(t, {actor, "vm.set", "vm:" + name.str(), "done",
                             Detail().number("offline_grace_seconds", seconds).json()});
+}
+
+Result<std::optional<Vm>> find_removed_vm_by_key(Transaction& t, ByteView raw_key) {
+    LK_TRY(row,
+           query_one(t,
+                     "SELECT " LK_VM_COLUMNS
+                     " FROM vms v WHERE v.raw_key = $1 AND v.state = 2 ORDER BY v.joined_at DESC LIMIT 1",
+                     raw_key));
+    if (!row) return std::optional<Vm>();
+    return take_vm(t, *row);
+}
+
+Result<Epoch> epoch_of_removal(Transaction& t, const Vm& removed) {
+    LK_TRY(row, query_one(t,
+                          "SELECT COALESCE(MIN(epoch), 0) FROM revocations "
+                          "WHERE kind = 'vm' AND text = $1 AND made_at >= $2",
+                          removed.name, removed.joined_at));
+    return Epoch{row ? Columns(*row).number() : 0};
+}
+
+Result<std::vector<Vm>> removed_vms_named(Transaction& t, const VmName& name) {
+    LK_TRY(rows, query(t, "SELECT " LK_VM_COLUMNS " FROM vms v WHERE v.name = $1 AND v.state = 2", name));
+    std::vector<Vm> vms;
+    for (const Row& row : rows.rows) {
+        if (auto vm = take_vm(t, row)) vms.push_back(std::move(*vm));
+    }
+    return vms;
+}
+
+Result<keys::PublicKey> public_key_of(ByteView raw_key) {
+    wire::Writer writer;
+    writer.string(keys::type_name(keys::KeyType::kEd25519));
+    writer.string(raw_key);
+    return keys::PublicKey::from_blob(writer.bytes());
 }
 
 // Takes a row that fails its check too, and empties it: what it says is not known.

@@ -8,6 +8,7 @@
 
 #include "broker/ledger/ledger.h"
 #include "broker/ledger/model.h"
+#include "core/keys/public_key.h"
 
 namespace latchkey::ledger {
 
@@ -29,6 +30,13 @@ Result<std::optional<Vm>> find_vm_by_key(Transaction& t, ByteView raw_key); // a
 Result<std::vector<Vm>> list_vms(Transaction& t);                           // active ones, by name
 // kNotFound; every connected agent hears of it.
 Status set_offline_grace(Transaction& t, const VmName& name, std::uint32_t seconds, const std::string& actor);
+// One that was removed, by its key: the newest of them.
+Result<std::optional<Vm>> find_removed_vm_by_key(Transaction& t, ByteView raw_key);
+// The revocation that removed it; 0 where there is none.
+Result<Epoch> epoch_of_removal(Transaction& t, const Vm& removed);
+Result<std::vector<Vm>> removed_vms_named(Transaction& t, const VmName& name);
+// What a VM signs with; kMalformed where the raw key is none.
+Result<keys::PublicKey> public_key_of(ByteView raw_key);
 Status remove_vm(Transaction& t, const VmName& name, const std::string& actor);
 // What the VM reports of itself; no audit row.
 Status note_vm_seen(Transaction& t, VmId vm, Micros at, Epoch confirmed, std::int64_t clock_offset_micros,
@@ -43,7 +51,10 @@ struct SessionFilter {
 };
 Result<std::vector<SessionRow>> list_sessions(Transaction& t, const SessionFilter& filter);
 Result<std::optional<SessionRow>> find_session(Transaction& t, std::uint64_t id);
+// Its VM says that it is not there any more.
+Status close_session(Transaction& t, const SessionRow& session, std::string_view reason);
 // A VM that comes back says which sessions it has; those that it no longer has are closed.
+Result<bool> has_sessions_except(Transaction& t, VmId vm, const std::vector<std::uint64_t>& still_live);
 Status close_sessions_except(Transaction& t, VmId vm, const std::vector<std::uint64_t>& still_live);
 // VMs on which the user opened a session since then, 64 at most: for prefetch.
 Result<std::vector<VmId>> recent_vms_of(Transaction& t, const UserName& user, Micros since);

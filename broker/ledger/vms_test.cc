@@ -233,6 +233,28 @@ TEST_F(Sessions, ThatAVmNoLongerHasAreClosed) {
     EXPECT_EQ(live[1].id, 21u);
 }
 
+TEST_F(Sessions, KnowTheirPhaseAndAreClosedOnce) {
+    const Vm vm = add_vm("web-1");
+    take(record(vm, event(11, SessionPhase::kOpened)));
+    take(record(vm, event(12, SessionPhase::kEnded)));
+    const auto is_other = [&](std::vector<std::uint64_t> named) {
+        return take(read([&](Transaction& t) { return has_sessions_except(t, vm.id, named); }));
+    };
+    EXPECT_FALSE(is_other({11}));
+    EXPECT_TRUE(is_other({12}));
+    for (int i = 0; i < 2; ++i) {
+        take(write([&](Transaction& t) -> Status {
+            LK_TRY(row, find_session(t, 11));
+            return close_session(t, *row, "gone when it was to be ended");
+        }));
+    }
+    const auto row = take(read([](Transaction& t) { return find_session(t, 11); }));
+    EXPECT_EQ(row->phase, SessionPhase::kClosed);
+    EXPECT_EQ(row->end_reason, "gone when it was to be ended");
+    EXPECT_EQ(take(read([](Transaction& t) { return find_session(t, 12); }))->phase, SessionPhase::kEnded);
+    EXPECT_EQ(by_hand("SELECT 1 FROM audit WHERE action = 'session.close'").rows.size(), 1u);
+}
+
 TEST_F(Sessions, TellWhereAPersonWasLately) {
     const Vm one = add_vm("web-1", 1);
     const Vm two = add_vm("web-2", 2);
