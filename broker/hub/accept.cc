@@ -75,6 +75,7 @@ asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
         co_return; // another connection of this VM took its place
     agents.erase(found);
     board.disconnect(link->vm->id, parts.clock.now());
+    ends.lose(link->vm->id);
     const std::string why = link->tls->was_too_slow() ? "it reads too slowly" : spoken.error().message;
     log_of(LogLevel::kInfo, *link->vm, "lose agent", " why=\"" + why + "\"");
 }

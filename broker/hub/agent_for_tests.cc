@@ -108,6 +108,19 @@ std::optional<protocol::Frame> TestAgent::receive() {
     }
 }
 
+protocol::Frame TestAgent::receive_but_heartbeat() {
+    for (;;) {
+        auto frame = receive_any();
+        if (!frame) return {protocol::Type::kUnsupported, {}};
+        if (frame->type != protocol::Type::kHeartbeat) return std::move(*frame);
+    }
+}
+
+void TestAgent::send_signed(protocol::Receipt receipt) {
+    receipt.signature = *identity_.sign(protocol::receipt_signed_bytes(receipt));
+    send(receipt);
+}
+
 bool TestAgent::receive_up_to(protocol::Type type) {
     for (;;) {
         const auto frame = receive_any();

@@ -45,6 +45,8 @@ public:
     }
     // Reads on up to the next frame of this type; false where the connection ended before.
     bool receive_up_to(protocol::Type type);
+    // The next frame that is no heartbeat; an Unsupported where the hub closed the connection.
+    protocol::Frame receive_but_heartbeat();
     bool is_closed() { return !receive(); }
 
     // Hello at this epoch, then the Welcome and its last Revoke.
@@ -55,6 +57,7 @@ public:
 
     // Signed by the VM's key.
     protocol::Receipt receipt(Epoch epoch, VmId vm) const;
+    void send_signed(protocol::Receipt receipt); // with a signature over what it says now
 
 private:
     template <class Message>

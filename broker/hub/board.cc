@@ -10,7 +10,10 @@ void Board::connect(VmId vm, Epoch confirmed, Micros now) {
     const std::lock_guard lock(mutex_);
     Entry& entry = entries_[vm.value];
     if (!entry.is_connected) ++connected_;
-    entry = {true, std::max(entry.confirmed, confirmed), now};
+    entry.is_connected = true;
+    entry.is_refusing = false;
+    entry.confirmed = std::max(entry.confirmed, confirmed);
+    entry.last_heard = now;
 }
 
 void Board::disconnect(VmId vm, Micros now) {
@@ -23,13 +26,20 @@ void Board::disconnect(VmId vm, Micros now) {
     changed_.notify_all();
 }
 
-void Board::confirm(const std::vector<std::pair<VmId, Epoch>>& receipts, Micros now) {
+void Board::confirm(const std::vector<Receipt>& receipts, Micros now) {
     const std::lock_guard lock(mutex_);
-    for (const auto& [vm, epoch] : receipts) {
-        Entry& entry = entries_[vm.value];
-        entry.confirmed = std::max(entry.confirmed, epoch);
+    for (const Receipt& receipt : receipts) {
+        Entry& entry = entries_[receipt.vm.value];
+        if (receipt.epoch >= entry.confirmed) entry.troubled = receipt.has_trouble ? receipt.epoch : Epoch{};
+        entry.confirmed = std::max(entry.confirmed, receipt.epoch);
         entry.last_heard = now;
     }
+    changed_.notify_all();
+}
+
+void Board::refuse(VmId vm) {
+    const std::lock_guard lock(mutex_);
+    entries_[vm.value].is_refusing = true;
     changed_.notify_all();
 }
 
@@ -49,17 +59,24 @@ std::unordered_map<std::uint64_t, Board::Entry> Board::entries() const {
     return entries_;
 }
 
-bool Board::all_confirmed(Epoch epoch) const {
+Board::Entry Board::entry(VmId vm) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(vm.value);
+    return found == entries_.end() ? Entry() : found->second;
+}
+
+bool Board::all_answered(Epoch epoch) const {
     return std::ranges::all_of(entries_, [&](const auto& item) {
-        return !item.second.is_connected || item.second.confirmed >= epoch;
+        const Entry& entry = item.second;
+        return !entry.is_connected || entry.is_refusing || entry.confirmed >= epoch;
     });
 }
 
 bool Board::wait_for_all(Epoch epoch, Micros left) {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, std::chrono::microseconds(std::max<std::int64_t>(left.value, 0)),
-                      [&] { return is_closed_ || all_confirmed(epoch); });
-    return !is_closed_ && all_confirmed(epoch);
+                      [&] { return is_closed_ || all_answered(epoch); });
+    return !is_closed_ && all_answered(epoch);
 }
 
 void Board::close() {

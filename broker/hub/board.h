@@ -17,24 +17,33 @@ class Board {
 public:
     struct Entry {
         bool is_connected = false;
+        bool is_refusing = false; // it does not understand revocations
         Epoch confirmed;
+        Epoch troubled;    // up to here, but something is not done; 0: nothing
         Micros last_heard; // wall clock
+    };
+    struct Receipt {
+        VmId vm;
+        Epoch epoch;
+        bool has_trouble = false;
     };
 
     void connect(VmId vm, Epoch confirmed, Micros now);
     void disconnect(VmId vm, Micros now);
-    void confirm(const std::vector<std::pair<VmId, Epoch>>& receipts, Micros now);
+    void confirm(const std::vector<Receipt>& receipts, Micros now);
+    void refuse(VmId vm);
 
     bool is_connected(VmId vm) const;
     std::size_t connected_count() const;
     std::unordered_map<std::uint64_t, Entry> entries() const;
-    // Until all that are connected have confirmed this epoch, for `left` at most. False where the time ran
+    Entry entry(VmId vm) const;
+    // Until all that are connected have answered this epoch, for `left` at most. False where the time ran
     // out first, or the hub was closed.
     bool wait_for_all(Epoch epoch, Micros left);
     void close();
 
 private:
-    bool all_confirmed(Epoch epoch) const;
+    bool all_answered(Epoch epoch) const;
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;

@@ -17,7 +17,6 @@ namespace {
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr Micros kRetry = from_millis(200);
-constexpr Micros kLeaveTime = from_seconds(2);
 constexpr std::int64_t kTrustShare = 10; // re-reading policy takes a tenth of the time at most
 
 } // namespace
@@ -78,8 +77,21 @@ void Hub::State::tell(const CatchUp& news) {
                 link->tls->send(std::move(message));
         }
         link->sent_epoch = news.epoch;
+        for (const protocol::RevocationEntry& entry : news.entries) {
+            if (entry.kind == "vm" && entry.text == link->vm->name.str() &&
+                entry.made_at >= link->vm->joined_at)
+                let_go(link);
+        }
     }
     pushed = std::max(pushed, news.epoch);
+}
+
+// It is not served any more, and stays until its receipt is here, or its time is over.
+void Hub::State::let_go(const LinkPtr& link) {
+    if (link->is_leaving) return;
+    link->is_leaving = true;
+    link->due = parts.clock.monotonic() + kLeaveTime;
+    log(LogLevel::kInfo, "let go vm=" + link->vm->name.str());
 }
 
 void Hub::State::policy_changed() {
@@ -102,6 +114,7 @@ void Hub::State::access_taken() {
 // A grant that was being judged while access was taken may be from before that: it goes out marked as such.
 void Hub::State::send_grants(Link& link, std::span<const protocol::Grant> grants,
                              std::uint64_t judged_after) const {
+    if (link.is_leaving) return; // removed meanwhile
     for (const protocol::Grant& grant : grants) link.send(grant);
     if (judged_after != access_takings) link.send(protocol::Refresh{});
 }
@@ -149,9 +162,7 @@ asio::awaitable<void> Hub::State::push_trust() {
             }
             for (const std::uint64_t gone : connected) { // no longer in the ledger
                 const auto found = agents.find(gone);
-                if (found == agents.end() || found->second->due) continue;
-                found->second->due = parts.clock.monotonic() + kLeaveTime; // time to answer its revocation
-                log(LogLevel::kInfo, "let go vm=" + found->second->vm->name.str());
+                if (found != agents.end()) let_go(found->second);
             }
         }
         const Micros took = parts.clock.monotonic() - began;

@@ -127,6 +127,7 @@ void Hub::State::stop() {
     is_stopped = true;
     bell->take_down();
     board.close();
+    ends.close();
     asio::post(io, [this] {
         boost::system::error_code ignored;
         acceptor.close(ignored);
@@ -169,24 +170,35 @@ Result<ReceiptCount> Hub::receipts(Epoch epoch) {
     return state_->count_receipts(epoch);
 }
 
+void Hub::look(ReceiptCount& count) const {
+    state_->look(count);
+}
+
 bool Hub::wait_receipts(Epoch epoch, Micros deadline_monotonic) {
     return state_->board.wait_for_all(epoch, deadline_monotonic - state_->parts.clock.monotonic());
 }
 
-Status Hub::end_session(VmId vm, std::uint64_t session, std::string_view reason) {
+Result<protocol::SessionOutcome> Hub::end_session(VmId vm, std::uint64_t session, std::string_view reason,
+                                                  Micros deadline_monotonic) {
     if (!connected(vm)) {
         return fail(Code::kUnavailable, "the VM is not connected",
                     "try again when it is back, or revoke the certificate: that reaches it then");
     }
+    State* state = state_.get();
+    const auto ticket = state->ends.begin(vm, session);
     protocol::SessionEnd message;
     message.session = session;
     message.reason = reason;
-    State* state = state_.get();
     asio::post(state->io, [state, vm, message = std::move(message)] {
         const auto found = state->agents.find(vm.value);
-        if (found != state->agents.end()) found->second->send(message);
+        if (found == state->agents.end()) return state->ends.lose(vm);
+        found->second->send(message);
     });
-    return {};
+    return state->ends.wait(ticket, deadline_monotonic - state->parts.clock.monotonic());
+}
+
+Micros Hub::last_heard(VmId vm) const {
+    return state_->board.entry(vm).last_heard;
 }
 
 bool Hub::connected(VmId vm) const {

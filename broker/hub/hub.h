@@ -2,8 +2,9 @@
 #pragma once
 // The hub: all connected agents. One io_context thread ("lk-hub") owns sockets and state; ledger and issuer
 // work runs on a small pool ("lk-hub-work") and posts back. Every public call may come from any thread; only
-// start(), stop() and wait_receipts() block. It registers itself with Ledger::on_epoch and on_policy_change.
-// Everything it borrows outlives it, the ledger included: stop the hub first.
+// start(), stop(), receipts(), wait_receipts() and end_session() block. It registers itself with
+// Ledger::on_epoch and on_policy_change. Everything it borrows outlives it, the ledger included: stop the hub
+// first.
 
 #include <cstdint>
 #include <functional>
@@ -12,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/hub/receipts.h"
 #include "broker/issue/issuer.h"
 #include "broker/ledger/ledger.h"
 #include "core/base/clock.h"
@@ -32,21 +34,6 @@ struct Settings {
     std::size_t queue_bytes = 4 * 1024 * 1024; // waiting for one agent; over it the agent is dropped
     unsigned workers = 4;
     std::string software = "latchkeyd";
-};
-
-// Who has answered a revocation. A VM counts once its signed receipt for this epoch, or a later one, is in
-// the ledger, or where it joined after.
-struct ReceiptCount {
-    struct Missing {
-        VmName name;
-        bool is_connected = false;
-        Micros last_seen;
-        Micros grants_end; // when the last grant that it may still serve ends
-    };
-    std::size_t expected = 0; // active VMs
-    std::size_t confirmed = 0;
-    std::vector<Missing> missing; // connected ones first, then by name
-    bool is_complete() const { return missing.empty(); }
 };
 
 class Hub {
@@ -70,14 +57,19 @@ public:
     // An unlock opened or was renewed: fresh grants to the connected VMs where this user was lately.
     void prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock);
 
-    Result<ReceiptCount> receipts(Epoch epoch);
-    // Until every *connected* VM has confirmed, or the time (Clock::monotonic) has come. True: all connected
+    Result<ReceiptCount> receipts(Epoch epoch); // as the ledger has it
+    // Brings it up to what has come in since, from memory alone: states and last_seen, no receipt's content.
+    void look(ReceiptCount& count) const;
+    // Until every *connected* VM has answered, or the time (Clock::monotonic) has come. True: all connected
     // ones have.
     bool wait_receipts(Epoch epoch, Micros deadline_monotonic);
 
-    // kUnavailable where the VM is not connected.
-    Status end_session(VmId vm, std::uint64_t session, std::string_view reason);
+    // Asks the VM to end it and waits for its answer. kUnavailable where the VM is not connected or leaves,
+    // kTimedOut.
+    Result<protocol::SessionOutcome> end_session(VmId vm, std::uint64_t session, std::string_view reason,
+                                                 Micros deadline_monotonic);
     bool connected(VmId vm) const;
+    Micros last_heard(VmId vm) const; // 0: not since this hub began
     std::size_t connected_count() const;
 
 private:

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <set>
 #include <thread>
 
@@ -407,15 +408,105 @@ TEST_F(Sessions, AreRecordedInTheOrderInWhichTheVmTellsThem) {
     }));
 }
 
-TEST_F(Sessions, AreEndedOnDemandWhereTheVmIsConnected) {
+// end_session() on a thread of its own, as the door calls it.
+class Ending {
+public:
+    Ending(Hub& hub, VmId vm, std::uint64_t session, Micros deadline)
+        : outcome_(std::async(std::launch::async, [&hub, vm, session, deadline] {
+              return hub.end_session(vm, session, "by admin", deadline);
+          })) {}
+    Result<protocol::SessionOutcome> get() { return outcome_.get(); }
+
+private:
+    std::future<Result<protocol::SessionOutcome>> outcome_;
+};
+
+TEST_F(Sessions, AreEndedOnDemandAndTheVmSaysWhatBecameOfThem) {
     const Member web = add_member("web-7");
-    EXPECT_EQ(ledger::code_of(hub_->end_session(web.vm.id, 77, "by admin")), Code::kUnavailable);
+    const Micros deadline = clock_.monotonic() + from_seconds(20);
+    EXPECT_EQ(ledger::code_of(hub_->end_session(web.vm.id, 77, "by admin", deadline)), Code::kUnavailable);
     TestAgent agent = connect(web);
     agent.greet();
-    EXPECT_TRUE(hub_->end_session(web.vm.id, 77, "by admin"));
-    const auto end = agent.receive<protocol::SessionEnd>();
-    EXPECT_EQ(end.session, 77u);
-    EXPECT_EQ(end.reason, "by admin");
+    using protocol::SessionOutcome;
+    for (const auto outcome :
+         {SessionOutcome::kEnded, SessionOutcome::kWasGone, SessionOutcome::kStillThere}) {
+        Ending ending(*hub_, web.vm.id, 77, deadline);
+        const auto end = agent.receive<protocol::SessionEnd>();
+        EXPECT_EQ(end.session, 77u);
+        EXPECT_EQ(end.reason, "by admin");
+        protocol::SessionEnded answer;
+        answer.session = 78; // what becomes of another one is no answer
+        answer.outcome = SessionOutcome::kStillThere;
+        agent.send(answer);
+        answer.session = 77;
+        answer.outcome = outcome;
+        agent.send(answer);
+        EXPECT_EQ(take(ending.get()), outcome);
+    }
+}
+
+TEST_F(Sessions, AreTakenForEndedWhereAnOlderAgentOnlyReportsTheEnd) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    Ending ending(*hub_, web.vm.id, 77, clock_.monotonic() + from_seconds(20));
+    agent.receive<protocol::SessionEnd>();
+    protocol::SessionEvent ended;
+    ended.session = 77;
+    ended.phase = protocol::SessionPhase::kEnded;
+    ended.user = *UserName::parse("bob");
+    ended.time = clock_.now();
+    agent.send(ended);
+    EXPECT_EQ(take(ending.get()), protocol::SessionOutcome::kEnded);
+    EXPECT_EQ(ledger::code_of(hub_->end_session(web.vm.id, 78, "by admin", clock_.monotonic())),
+              Code::kTimedOut)
+        << "it says nothing of one that is gone";
+}
+
+TEST_F(Sessions, AreNotWaitedForAtAVmThatLeaves) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    Ending ending(*hub_, web.vm.id, 77, clock_.monotonic() + from_seconds(3600));
+    agent.receive<protocol::SessionEnd>();
+    agent.close();
+    EXPECT_EQ(ledger::code_of(ending.get()), Code::kUnavailable);
+}
+
+TEST_F(Sessions, ThatAVmNoLongerNamesWhenItIsBackAreClosed) {
+    const Member web = add_member("web-7");
+    protocol::SessionEvent opened;
+    opened.user = *UserName::parse("bob");
+    opened.time = clock_.now();
+    const auto closed_at = [&](std::uint64_t id) {
+        const auto row = take(read([&](Transaction& t) { return ledger::find_session(t, id); }));
+        return row ? row->closed_at.value : -1;
+    };
+    const auto name = [&](TestAgent& agent, std::uint64_t id) {
+        opened.session = id;
+        agent.send(opened);
+    };
+    {
+        TestAgent agent = connect(web);
+        agent.greet();
+        name(agent, 71);
+        name(agent, 72);
+        EXPECT_TRUE(eventually([&] { return closed_at(72) == 0; }));
+    }
+    TestAgent back = connect(web);
+    back.greet();
+    name(back, 72);
+    name(back, 73);
+    back.send(protocol::Heartbeat());
+    EXPECT_TRUE(eventually([&] { return closed_at(71) > 0; })) << "it ended while the VM was away";
+    EXPECT_EQ(closed_at(72), 0);
+    EXPECT_EQ(closed_at(73), 0);
+    // From then on sessions come and go by themselves.
+    name(back, 74);
+    back.send(protocol::Heartbeat());
+    back.send(back.receipt(Epoch{0}, web.vm.id));
+    EXPECT_TRUE(eventually([&] { return closed_at(74) == 0; }));
+    EXPECT_EQ(closed_at(73), 0);
 }
 
 TEST_F(TrustPush, TellsAVmWhatItGatesOnceThatChanges) {

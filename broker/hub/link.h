@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "broker/hub/tls_connection.h"
 #include "broker/ledger/model.h"
@@ -22,6 +23,9 @@ inline constexpr std::size_t kMaxFetchesWaiting = 256; // an agent has no more o
 // many a second; it is not listened to meanwhile.
 inline constexpr double kMaxEventsAtOnce = 4096;
 inline constexpr double kEventsPerSecond = 50;
+inline constexpr std::size_t kMaxSessionsNamed = 65536; // of one VM, when it comes back
+inline constexpr Micros kLeaveTime =
+    from_seconds(8); // for a removed VM to answer: it may cut sessions for 5 s
 
 struct Link {
     explicit Link(std::shared_ptr<TlsConnection> over) : tls(std::move(over)) {}
@@ -52,6 +56,12 @@ struct Link {
     std::deque<protocol::Fetch> waiting_fetches;
     double event_tokens = kMaxEventsAtOnce;
     Micros events_filled_at;
+
+    // Until its first receipt or heartbeat it names the sessions that it has.
+    bool is_naming = true;
+    std::vector<std::uint64_t> named;
+
+    bool is_leaving = false; // removed: it gets no grant any more, and is closed once it has answered
 
     bool is_seen_due = false; // something new to write into the VM's row
     Micros seen_noted_at;     // monotonic

@@ -9,7 +9,6 @@
 #include "broker/hub/state.h"
 #include "broker/ledger/revocations.h"
 #include "broker/ledger/vms.h"
-#include "core/wire/writer.h"
 
 namespace latchkey::hub {
 namespace {
@@ -17,13 +16,6 @@ namespace {
 constexpr std::size_t kReceiptsAtOnce = 256;
 constexpr unsigned kWriters = 2;
 constexpr std::size_t kMaxTrouble = 1024;
-
-Result<keys::PublicKey> key_of(const ledger::Vm& vm) {
-    wire::Writer writer;
-    writer.string(keys::type_name(keys::KeyType::kEd25519));
-    writer.string(vm.key);
-    return keys::PublicKey::from_blob(writer.bytes());
-}
 
 struct Checked {
     std::shared_ptr<const ledger::Vm> vm;
@@ -82,7 +74,7 @@ asio::awaitable<void> Hub::State::write_receipts() {
             checked->push_back({pending.link->vm, std::move(pending.receipt), false});
         auto write_down = [this, checked]() -> Status {
             for (Checked& one : *checked) {
-                const auto key = key_of(*one.vm);
+                const auto key = ledger::public_key_of(one.vm->key);
                 one.is_genuine =
                     key && key->verify(one.receipt.signature, protocol::receipt_signed_bytes(one.receipt));
             }
@@ -94,7 +86,7 @@ asio::awaitable<void> Hub::State::write_receipts() {
             log(LogLevel::kError, "fail to record receipts why=\"" + written.error().line() + "\"");
             continue;
         }
-        std::vector<std::pair<VmId, Epoch>> confirmed;
+        std::vector<Board::Receipt> confirmed;
         for (std::size_t i = 0; i < batch.size(); ++i) {
             const LinkPtr& link = batch[i].link;
             const Checked& one = (*checked)[i];
@@ -103,63 +95,139 @@ asio::awaitable<void> Hub::State::write_receipts() {
                 link->tls->close();
                 continue;
             }
-            confirmed.emplace_back(one.vm->id, one.receipt.epoch);
+            confirmed.push_back({one.vm->id, one.receipt.epoch, !one.receipt.trouble.empty()});
             if (link->trouble != one.receipt.trouble) {
                 link->trouble = one.receipt.trouble;
                 link->is_seen_due = true;
             }
         }
         board.confirm(confirmed, parts.clock.now());
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            const LinkPtr& link = batch[i].link;
+            if (link->is_leaving && (*checked)[i].receipt.epoch >= link->sent_epoch) link->tls->close();
+        }
     }
     --receipt_writers;
 }
 
-Result<ReceiptCount> Hub::State::count_receipts(Epoch epoch) {
-    struct Read {
-        std::optional<ledger::RevocationRow> revocation;
-        std::vector<ledger::Vm> vms;
-        std::vector<ledger::ReceiptRow> receipts;
-    };
-    LK_TRY(read, parts.ledger.read([&](ledger::Transaction& t) -> Result<Read> {
-        LK_TRY(revocation, ledger::find_revocation(t, epoch));
-        LK_TRY(vms, ledger::list_vms(t));
-        LK_TRY(rows, ledger::receipts_for(t, epoch));
-        return Read{std::move(revocation), std::move(vms), std::move(rows)};
-    }));
-    if (!read.revocation) {
+namespace {
+
+using BoardEntries = std::unordered_map<std::uint64_t, Board::Entry>;
+
+Board::Entry entry_of(const BoardEntries& entries, VmId vm) {
+    const auto found = entries.find(vm.value);
+    return found == entries.end() ? Board::Entry() : found->second;
+}
+
+// Those that had joined when it was made; of a VM's own revocation, that VM too, which it removed.
+Result<std::vector<ledger::Vm>> expected_vms(ledger::Transaction& t,
+                                             const revocation::Revocation& revocation) {
+    LK_TRY(vms, ledger::list_vms(t));
+    std::erase_if(vms, [&](const ledger::Vm& vm) { return vm.joined_at > revocation.made_at; });
+    if (revocation.selector.kind != revocation::SelectorKind::kVm) return vms;
+    LK_TRY(name, VmName::parse(revocation.selector.text));
+    LK_TRY(removed, ledger::removed_vms_named(t, name));
+    std::erase_if(removed, [&](const ledger::Vm& vm) { return vm.joined_at > revocation.made_at; });
+    const auto newest = std::ranges::max_element(removed, {}, &ledger::Vm::joined_at);
+    if (newest == removed.end()) return vms;
+    vms.insert(std::ranges::upper_bound(vms, newest->name, {}, &ledger::Vm::name), *newest);
+    return vms;
+}
+
+// Where it stands as long as it has not answered. Away from us a VM serves what it holds for its grace at
+// most, and nothing that the revocation outlasts.
+void place(VmAnswer& vm, const Board::Entry& entry, Micros drop_at) {
+    vm.last_seen = std::max(vm.last_seen, entry.last_heard);
+    if (entry.is_connected) {
+        vm.answer = entry.is_refusing ? Answer::kRefused : Answer::kWaiting;
+        vm.grants_end = drop_at;
+    } else {
+        vm.answer = Answer::kUnreachable;
+        vm.grants_end = std::min(drop_at, vm.last_seen + vm.offline_grace);
+    }
+}
+
+// All that one VM has said of it, in order. What it could not do it tries again with each revocation and each
+// reconnect, so that the newest receipt says whether a trouble is over.
+void answer_by(VmAnswer& vm, const std::vector<ledger::ReceiptRow>& own,
+               const std::optional<ledger::ReceiptRow>& newest) {
+    std::uint64_t still_there = 0;
+    for (const ledger::ReceiptRow& row : own) {
+        const protocol::Receipt& receipt = row.receipt;
+        vm.sessions_found +=
+            receipt.sessions_found - std::min<std::uint64_t>(still_there, receipt.sessions_found);
+        vm.sessions_ended += receipt.sessions_ended;
+        still_there = receipt.sessions_found - std::min(receipt.sessions_ended, receipt.sessions_found);
+        if (vm.answered_at.value == 0 || !vm.trouble.empty() || !receipt.trouble.empty())
+            vm.answered_at = row.received_at;
+        vm.trouble = receipt.trouble;
+        vm.receipt_epoch = row.epoch;
+    }
+    if (newest && newest->receipt.trouble.empty() && !vm.trouble.empty()) {
+        vm.trouble.clear();
+        vm.sessions_ended = vm.sessions_found;
+        vm.answered_at = newest->received_at;
+        vm.receipt_epoch = newest->epoch;
+    }
+    vm.answer = vm.trouble.empty() ? Answer::kConfirmed : Answer::kTrouble;
+}
+
+Result<ReceiptCount> read_count(ledger::Transaction& t, Epoch epoch, const BoardEntries& entries) {
+    LK_TRY(row, ledger::find_revocation(t, epoch));
+    if (!row) {
         return fail(Code::kNotFound, "there is no revocation of epoch " + std::to_string(epoch.value),
                     "run: revoke ls");
     }
-    const revocation::Revocation& revocation = read.revocation->revocation;
-    std::unordered_set<std::uint64_t> receipted;
-    for (const ledger::ReceiptRow& row : read.receipts) receipted.insert(row.vm.value);
-    const auto entries = board.entries();
+    LK_TRY(vms, expected_vms(t, row->revocation));
+    LK_TRY(rows, ledger::receipts_for(t, epoch));
+    std::unordered_map<std::uint64_t, std::vector<ledger::ReceiptRow>> receipts;
+    for (ledger::ReceiptRow& one : rows) receipts[one.vm.value].push_back(std::move(one));
 
-    ReceiptCount count;
-    for (const ledger::Vm& vm : read.vms) {
-        if (vm.joined_at > revocation.made_at) continue; // never held anything that it covers
-        ++count.expected;
-        const auto found = entries.find(vm.id.value);
-        const Board::Entry entry = found == entries.end() ? Board::Entry{} : found->second;
-        if (receipted.contains(vm.id.value) || vm.confirmed_epoch >= epoch || entry.confirmed >= epoch) {
-            ++count.confirmed;
+    ReceiptCount count{.epoch = epoch, .drop_at = row->revocation.drop_at, .vms = {}};
+    for (const ledger::Vm& vm : vms) {
+        VmAnswer& answer = count.vms.emplace_back();
+        answer.id = vm.id;
+        answer.name = vm.name;
+        answer.last_seen = vm.last_seen;
+        answer.offline_grace = from_seconds(vm.offline_grace_seconds);
+        const Board::Entry entry = entry_of(entries, vm.id);
+        place(answer, entry, count.drop_at);
+        auto& own = receipts[vm.id.value];
+        if (own.empty() && std::max(vm.confirmed_epoch, entry.confirmed) >= epoch) { // by a later one
+            LK_TRY(first, ledger::first_receipt_since(t, vm.id, epoch));
+            if (first) own.push_back(std::move(*first));
+        }
+        if (own.empty()) continue;
+        std::optional<ledger::ReceiptRow> newest;
+        if (!own.back().receipt.trouble.empty()) {
+            LK_TRY(last, ledger::last_receipt_since(t, vm.id, epoch));
+            newest = std::move(last);
+        }
+        answer_by(answer, own, newest);
+    }
+    return count;
+}
+
+} // namespace
+
+Result<ReceiptCount> Hub::State::count_receipts(Epoch epoch) {
+    const BoardEntries entries = board.entries();
+    return parts.ledger.read([&](ledger::Transaction& t) { return read_count(t, epoch, entries); });
+}
+
+void Hub::State::look(ReceiptCount& count) const {
+    const BoardEntries entries = board.entries();
+    for (VmAnswer& vm : count.vms) {
+        if (vm.answer == Answer::kConfirmed || vm.answer == Answer::kTrouble) continue;
+        const Board::Entry entry = entry_of(entries, vm.id);
+        if (entry.confirmed >= count.epoch) {
+            vm.answer = entry.troubled >= count.epoch ? Answer::kTrouble : Answer::kConfirmed;
             continue;
         }
-        const Micros last_seen = std::max(vm.last_seen, entry.last_heard);
-        // Away from us it serves what it holds for its grace at most, and nothing that the revocation
-        // outlasts.
-        const Micros alone_until = last_seen + from_seconds(vm.offline_grace_seconds);
-        count.missing.push_back({.name = vm.name,
-                                 .is_connected = entry.is_connected,
-                                 .last_seen = last_seen,
-                                 .grants_end = entry.is_connected
-                                                   ? revocation.drop_at
-                                                   : std::min(revocation.drop_at, alone_until)});
+        const bool was_connected = vm.answer != Answer::kUnreachable;
+        place(vm, entry, count.drop_at);
+        if (was_connected && vm.answer == Answer::kUnreachable) vm.was_lost = true;
     }
-    std::ranges::sort(count.missing, [](const ReceiptCount::Missing& a, const ReceiptCount::Missing& b) {
-        return std::pair(!a.is_connected, a.name) < std::pair(!b.is_connected, b.name);
-    });
-    return count;
 }
 
 } // namespace latchkey::hub

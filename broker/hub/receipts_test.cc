@@ -45,11 +45,12 @@ TEST_F(Revoking, ReachesEveryAgentAndCountsTheirReceipts) {
     second.send(second.receipt(epoch, db.vm.id));
     EXPECT_TRUE(hub_->wait_receipts(epoch, clock_.monotonic() + from_seconds(20)));
     const auto count = take(hub_->receipts(epoch));
-    EXPECT_EQ(count.expected, 3u);
-    EXPECT_EQ(count.confirmed, 2u);
-    ASSERT_THAT(count.missing, SizeIs(1));
-    EXPECT_EQ(count.missing[0].name, away.vm.name);
-    EXPECT_FALSE(count.missing[0].is_connected);
+    ASSERT_EQ(count.expected(), 3u);
+    EXPECT_EQ(count.confirmed(), 2u);
+    EXPECT_EQ(count.vms[0].name, away.vm.name);
+    EXPECT_EQ(count.vms[0].answer, Answer::kUnreachable);
+    EXPECT_EQ(count.vms[1].receipt_epoch, epoch);
+    EXPECT_NE(count.vms[1].answered_at.value, 0);
     const auto rows = stored(epoch);
     ASSERT_THAT(rows, SizeIs(2));
     EXPECT_EQ(rows[0].vm_name, db.vm.name);
@@ -67,7 +68,7 @@ TEST_F(Revoking, IsNotConfirmedByAReceiptThatAnotherKeySigned) {
     EXPECT_TRUE(agent.is_closed());
     EXPECT_TRUE(has_logged("refuse receipt vm=web-7"));
     EXPECT_THAT(stored(epoch), IsEmpty());
-    EXPECT_EQ(take(hub_->receipts(epoch)).confirmed, 0u);
+    EXPECT_EQ(take(hub_->receipts(epoch)).confirmed(), 0u);
 }
 
 TEST_F(Revoking, IsNotConfirmedByAReceiptWhoseCountsWereAltered) {
@@ -97,7 +98,7 @@ TEST_F(Revoking, IsNotConfirmedForAnotherVmNorAhead) {
     agent.send(agent.receipt(Epoch{1}, web.vm.id));
     EXPECT_TRUE(agent.is_closed());
     revoke_bob();
-    EXPECT_EQ(take(hub_->receipts(Epoch{1})).confirmed, 0u);
+    EXPECT_EQ(take(hub_->receipts(Epoch{1})).confirmed(), 0u);
 }
 
 TEST_F(Revoking, IsConfirmedByTheReceiptOfALaterEpoch) {
@@ -108,14 +109,14 @@ TEST_F(Revoking, IsConfirmedByTheReceiptOfALaterEpoch) {
     agent.greet();
     agent.send(agent.receipt(second, web.vm.id));
     EXPECT_TRUE(hub_->wait_receipts(first, clock_.monotonic() + from_seconds(20)));
-    EXPECT_EQ(take(hub_->receipts(first)).confirmed, 1u);
+    EXPECT_EQ(take(hub_->receipts(first)).confirmed(), 1u);
 }
 
 TEST_F(Revoking, ExpectsNothingOfAVmThatJoinedAfter) {
     const Epoch epoch = revoke_bob().revocation.epoch;
     clock_.advance(from_seconds(1));
     add_member("web-7");
-    EXPECT_EQ(take(hub_->receipts(epoch)).expected, 0u);
+    EXPECT_EQ(take(hub_->receipts(epoch)).expected(), 0u);
     EXPECT_TRUE(take(hub_->receipts(epoch)).is_complete());
 }
 
@@ -126,10 +127,158 @@ TEST_F(Revoking, TellsWhenAnUnreachableVmMustHaveForgotten) {
     clock_.advance(from_seconds(600));
     const auto revocation = revoke_bob();
     const auto count = take(hub_->receipts(revocation.revocation.epoch));
-    ASSERT_THAT(count.missing, SizeIs(1));
-    EXPECT_EQ(count.missing[0].last_seen, web.vm.joined_at);
-    EXPECT_EQ(count.missing[0].grants_end, row.ends_at);
+    ASSERT_THAT(count.vms, SizeIs(1));
+    EXPECT_EQ(count.vms[0].last_seen, web.vm.joined_at);
+    EXPECT_EQ(count.vms[0].grants_end, row.ends_at);
     EXPECT_EQ(ledger::code_of(hub_->receipts(Epoch{9})), Code::kNotFound);
+}
+
+TEST_F(Revoking, IsSeenInMemoryAsItIsAnsweredAndAsAVmLeaves) {
+    const Member web = add_member("web-7");
+    const Member db = add_member("db-1");
+    TestAgent first = connect(web);
+    TestAgent second = connect(db);
+    first.greet();
+    second.greet();
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    auto count = take(hub_->receipts(epoch));
+    EXPECT_EQ(count.count(Answer::kWaiting), 2u);
+    first.send(first.receipt(epoch, web.vm.id));
+    EXPECT_TRUE(eventually([&] {
+        hub_->look(count);
+        return count.confirmed() == 1;
+    }));
+    EXPECT_FALSE(count.vms[0].was_lost);
+    second.close();
+    EXPECT_TRUE(eventually([&] {
+        hub_->look(count);
+        return count.count(Answer::kUnreachable) == 1;
+    }));
+    EXPECT_TRUE(count.vms[0].was_lost) << "db-1 left while somebody waited for it";
+    EXPECT_TRUE(hub_->wait_receipts(epoch, clock_.monotonic() + from_seconds(20)));
+}
+
+TEST_F(Revoking, IsNotConfirmedByAReceiptThatNamesTroubleUntilItIsOver) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    auto seen = take(hub_->receipts(epoch));
+    auto troubled = agent.receipt(epoch, web.vm.id);
+    troubled.sessions_found = 2;
+    troubled.sessions_ended = 1;
+    troubled.trouble = "session 5 of bob could not be ended";
+    agent.send_signed(troubled);
+    EXPECT_TRUE(hub_->wait_receipts(epoch, clock_.monotonic() + from_seconds(20))) << "it has answered";
+    hub_->look(seen);
+    EXPECT_EQ(seen.vms.at(0).answer, Answer::kTrouble);
+    auto count = take(hub_->receipts(epoch));
+    EXPECT_EQ(count.vms.at(0).answer, Answer::kTrouble);
+    EXPECT_EQ(count.vms[0].trouble, troubled.trouble);
+    EXPECT_FALSE(count.is_complete());
+
+    auto again = agent.receipt(epoch, web.vm.id); // it was found again, and ended
+    again.sessions_found = again.sessions_ended = 1;
+    agent.send_signed(again);
+    EXPECT_TRUE(eventually([&] { return take(hub_->receipts(epoch)).is_complete(); }));
+    count = take(hub_->receipts(epoch));
+    EXPECT_EQ(count.vms[0].sessions_found, 2u);
+    EXPECT_EQ(count.vms[0].sessions_ended, 2u);
+    EXPECT_THAT(stored(epoch), SizeIs(2));
+}
+
+TEST_F(Revoking, IsConfirmedWhereALaterReceiptSaysThatTheTroubleIsOver) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    const Epoch first = revoke_bob().revocation.epoch;
+    auto troubled = agent.receipt(first, web.vm.id);
+    troubled.sessions_found = 1;
+    troubled.trouble = "session 5 of bob could not be ended";
+    agent.send_signed(troubled);
+    EXPECT_TRUE(hub_->wait_receipts(first, clock_.monotonic() + from_seconds(20)));
+    const Epoch second = revoke_bob().revocation.epoch;
+    EXPECT_FALSE(take(hub_->receipts(first)).is_complete());
+    agent.send(agent.receipt(second, web.vm.id));
+    EXPECT_TRUE(eventually([&] { return take(hub_->receipts(first)).is_complete(); }));
+    EXPECT_EQ(take(hub_->receipts(first)).vms.at(0).receipt_epoch, second);
+}
+
+TEST_F(Revoking, WaitsForNobodyWhoDoesNotUnderstandIt) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    protocol::Unsupported answer;
+    answer.type = static_cast<std::uint8_t>(protocol::Type::kRevoke);
+    agent.send(answer);
+    EXPECT_TRUE(hub_->wait_receipts(epoch, clock_.monotonic() + from_seconds(20)));
+    const auto count = take(hub_->receipts(epoch));
+    EXPECT_EQ(count.vms.at(0).answer, Answer::kRefused);
+    EXPECT_FALSE(count.is_complete());
+}
+
+TEST_F(Revoking, OfAVmIsAnsweredByItAndThenItIsClosedAndRefused) {
+    const Member web = add_member("web-7");
+    const Member db = add_member("db-1");
+    TestAgent agent = connect(web);
+    TestAgent other = connect(db);
+    agent.greet();
+    other.greet();
+    const Epoch epoch = revoke("vm", "web-7").revocation.epoch;
+    EXPECT_EQ(agent.receive<protocol::Revoke>().epoch, epoch);
+    protocol::Fetch fetch;
+    fetch.request = 5;
+    fetch.login = *Login::parse("deploy");
+    fetch.key = bob_.key.fingerprint;
+    agent.send(fetch);
+    EXPECT_EQ(agent.receive<protocol::Grant>().decision, protocol::GrantDecision::kDeny);
+    auto count = take(hub_->receipts(epoch));
+    EXPECT_EQ(count.expected(), 2u) << "the VM that was removed must answer too";
+    agent.send(agent.receipt(epoch, web.vm.id));
+    EXPECT_TRUE(agent.is_closed());
+    EXPECT_EQ(take(hub_->receipts(epoch)).vms.at(1).answer, Answer::kConfirmed);
+    TestAgent back = connect(web);
+    back.send(protocol::Hello());
+    EXPECT_EQ(back.receive<protocol::Refused>().code, info(Code::kUnauthenticated).name);
+    EXPECT_EQ(other.receive<protocol::Revoke>().epoch, epoch);
+    other.send(other.receipt(epoch, db.vm.id));
+    EXPECT_TRUE(eventually([&] { return take(hub_->receipts(epoch)).is_complete(); }));
+    EXPECT_TRUE(hub_->connected(db.vm.id));
+}
+
+TEST_F(Revoking, OfAVmThatIsAwayReachesItWhenItIsBackAndThenItIsRefused) {
+    const Member web = add_member("web-7");
+    const Epoch epoch = revoke("vm", "web-7").revocation.epoch;
+    {
+        TestAgent agent = connect(web);
+        EXPECT_EQ(agent.greet().epoch, epoch);
+        ASSERT_THAT(agent.caught_up, SizeIs(1));
+        EXPECT_EQ(agent.caught_up[0].kind, "vm");
+        protocol::Fetch fetch;
+        fetch.request = 5;
+        fetch.login = *Login::parse("deploy");
+        fetch.key = bob_.key.fingerprint;
+        agent.send(fetch);
+        EXPECT_EQ(agent.receive<protocol::Grant>().decision, protocol::GrantDecision::kDeny);
+        agent.send(agent.receipt(epoch, web.vm.id));
+        EXPECT_TRUE(agent.is_closed());
+    }
+    EXPECT_TRUE(take(hub_->receipts(epoch)).is_complete());
+    TestAgent back = connect(web);
+    back.send(protocol::Hello());
+    EXPECT_EQ(back.receive<protocol::Refused>().code, info(Code::kUnauthenticated).name);
+}
+
+TEST_F(Revoking, IsOneMessageAndNoRefreshBesides) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    EXPECT_EQ(agent.receive_but_heartbeat().type, protocol::Type::kRevoke);
+    EXPECT_TRUE(hub_->end_session(web.vm.id, 1, "mark", clock_.monotonic()).error().code == Code::kTimedOut);
+    EXPECT_EQ(agent.receive_but_heartbeat().type, protocol::Type::kSessionEnd) << "nothing came between";
+    EXPECT_EQ(epoch.value, 1u);
 }
 
 TEST_F(Revoking, GoesOutOnceAndInOrderThoughManyCommitAtOnce) {

@@ -21,8 +21,8 @@ namespace latchkey::hub {
 namespace {
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-constexpr std::size_t kFirstFrameLimit = 64 * 1024; // before we know who it is
-constexpr Micros kLeaveTime = from_seconds(2);
+constexpr std::size_t kFirstFrameLimit = 64 * 1024;      // before we know who it is
+constexpr Micros kReadTime = from_seconds(2);            // for our last words
 constexpr std::int64_t kOffsetWorthTelling = 30'000'000; // micros
 constexpr std::size_t kMaxSoftwareName = 64;
 constexpr std::size_t kMaxRefusal = 200;
@@ -53,7 +53,7 @@ asio::awaitable<Status> Hub::State::refuse(LinkPtr link, Error error) {
     message.next = error.next;
     link->send(message);
     link->tls->finish();
-    link->due = parts.clock.monotonic() + kLeaveTime;
+    link->due = parts.clock.monotonic() + kReadTime;
     for (;;) { // so that our words are read before the connection is torn
         const auto ignored = co_await link->tls->read(kFirstFrameLimit);
         if (!ignored) co_return fail(std::move(error));
@@ -76,14 +76,26 @@ asio::awaitable<Status> Hub::State::converse(LinkPtr link) {
 asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, keys::RawEd25519 key) {
     link->policy_seen = policy_changes;
     auto find_vm = [this, key] {
-        return parts.ledger.read([&](ledger::Transaction& t) { return ledger::find_vm_by_key(t, key); });
+        return parts.ledger.read([&](ledger::Transaction& t) -> Result<std::optional<ledger::Vm>> {
+            LK_TRY(vm, ledger::find_vm_by_key(t, key));
+            if (vm) return vm;
+            // One that was away when it was removed: it is to hear of that, and to answer, once.
+            LK_TRY(removed, ledger::find_removed_vm_by_key(t, key));
+            if (!removed) return removed;
+            LK_TRY(epoch, ledger::epoch_of_removal(t, *removed));
+            if (removed->confirmed_epoch >= epoch) removed.reset();
+            return removed;
+        });
     };
     auto vm = co_await offload(pool, std::move(find_vm));
     if (!vm) {
         const Status refused = co_await refuse(link, vm.error());
         co_return fail(refused.error());
     }
-    if (*vm) link->vm = std::make_shared<const ledger::Vm>(std::move(**vm));
+    if (*vm) {
+        link->is_leaving = (*vm)->state == ledger::VmState::kRemoved;
+        link->vm = std::make_shared<const ledger::Vm>(std::move(**vm));
+    }
     auto frame = co_await link->tls->read(kFirstFrameLimit);
     if (!frame) co_return frame;
     if (frame->type == protocol::Type::kJoin) {
@@ -93,6 +105,7 @@ asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, k
             co_return fail(refused.error());
         }
         link->vm = std::make_shared<const ledger::Vm>(std::move(*joined));
+        link->is_leaving = false;
         co_return co_await link->tls->read(kFirstFrameLimit);
     }
     if (!link->vm) {
@@ -174,6 +187,7 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     answer.trust = read->trust;
 
     link->due.reset();
+    if (link->is_leaving) link->due = parts.clock.monotonic() + kLeaveTime;
     link->software = shortened(hello.software, kMaxSoftwareName);
     link->clock_offset_micros = (hello.time - parts.clock.now()).value;
     link->is_seen_due = true;
@@ -244,6 +258,7 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
             co_return Status();
         }
         case protocol::Type::kHeartbeat: {
+            if (link->is_naming) co_await close_unnamed(link);
             const auto beat = protocol::decode<protocol::Heartbeat>(frame);
             if (!beat) co_return fail(beat.error());
             const std::int64_t offset = (beat->time - parts.clock.now()).value;
@@ -253,14 +268,26 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
             co_return Status();
         }
         case protocol::Type::kReceipt:
+            if (link->is_naming) co_await close_unnamed(link);
             co_return take_receipt(link, frame);
         case protocol::Type::kSessionEvent: {
             auto event = protocol::decode<protocol::SessionEvent>(frame);
             if (!event) co_return fail(event.error());
+            if (link->is_naming && event->phase == protocol::SessionPhase::kOpened) {
+                if (link->named.size() == kMaxSessionsNamed)
+                    co_return fail(Code::kTooLarge, "it names more sessions than a VM can have");
+                link->named.push_back(event->session);
+            }
             co_return co_await record(link, std::move(*event));
         }
         case protocol::Type::kReport:
             co_return co_await take_report(link, std::move(frame));
+        case protocol::Type::kSessionEnded: {
+            const auto answer = protocol::decode<protocol::SessionEnded>(frame);
+            if (!answer) co_return fail(answer.error());
+            co_await take_ended(link, *answer);
+            co_return Status();
+        }
         case protocol::Type::kRefused: {
             const auto refused = protocol::decode<protocol::Refused>(frame);
             if (!refused) co_return fail(refused.error());
@@ -268,8 +295,13 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
                    " why=\"" + shortened(refused->message, kMaxRefusal) + "\"");
             co_return fail(Code::kRefused, "the agent refuses this broker", "its own log says more");
         }
-        case protocol::Type::kUnsupported:
-            co_return Status(); // an older agent: it goes without that message
+        case protocol::Type::kUnsupported: { // an older agent: it goes without that message
+            const auto unsupported = protocol::decode<protocol::Unsupported>(frame);
+            const bool is_revoke =
+                unsupported && unsupported->type == static_cast<std::uint8_t>(protocol::Type::kRevoke);
+            if (is_revoke) board.refuse(link->vm->id);
+            co_return Status();
+        }
         default: {
             protocol::Unsupported answer;
             answer.type = static_cast<std::uint8_t>(frame.type);
@@ -298,6 +330,7 @@ asio::awaitable<Status> Hub::State::record(LinkPtr link, protocol::SessionEvent 
     co_await pace(link);
     using Covering = std::optional<ledger::RevocationRow>;
     const std::uint64_t session = event.session;
+    const protocol::SessionPhase phase = event.phase;
     auto write = [this, vm = link->vm, told = std::move(event)] {
         return parts.ledger.write([&](ledger::Transaction& t) -> Result<Covering> {
             LK_CHECK(ledger::record_session_event(t, *vm, told));
@@ -312,15 +345,56 @@ asio::awaitable<Status> Hub::State::record(LinkPtr link, protocol::SessionEvent 
         end.reason = "revoked by epoch " + std::to_string((*written)->revocation.epoch.value);
         link->send(end);
     }
+    if (phase == protocol::SessionPhase::kEnded)
+        ends.tell(link->vm->id, session, protocol::SessionOutcome::kEnded);
+    if (phase == protocol::SessionPhase::kClosed)
+        ends.tell(link->vm->id, session, protocol::SessionOutcome::kWasGone);
     if (!written)
         log_of(LogLevel::kError, *link->vm, "fail to record session",
                " why=\"" + written.error().line() + "\"");
     co_return Status(); // an event that cannot be written is no fault of the agent
 }
 
+// It has named the sessions that it has: others of its rows are from before it was away.
+asio::awaitable<void> Hub::State::close_unnamed(LinkPtr link) {
+    link->is_naming = false;
+    auto write = [this, vm = link->vm->id, named = std::move(link->named)]() -> Status {
+        LK_TRY(must_close, parts.ledger.read([&](ledger::Transaction& t) {
+            return ledger::has_sessions_except(t, vm, named);
+        }));
+        if (!must_close) return {};
+        return parts.ledger.write(
+            [&](ledger::Transaction& t) { return ledger::close_sessions_except(t, vm, named); });
+    };
+    link->named.clear();
+    const Status written = co_await offload(pool, std::move(write));
+    if (!written)
+        log_of(LogLevel::kError, *link->vm, "fail to close sessions",
+               " why=\"" + written.error().line() + "\"");
+}
+
+// The VM's own report of an end came before this; of a session that it does not know there is none.
+asio::awaitable<void> Hub::State::take_ended(LinkPtr link, protocol::SessionEnded answer) {
+    if (answer.outcome == protocol::SessionOutcome::kWasGone) {
+        auto close = [this, vm = link->vm->id, session = answer.session] {
+            return parts.ledger.write([&](ledger::Transaction& t) -> Status {
+                LK_TRY(row, ledger::find_session(t, session));
+                if (!row || row->vm != vm) return {};
+                return ledger::close_session(t, *row, "gone when it was to be ended");
+            });
+        };
+        const Status written = co_await offload(pool, std::move(close));
+        if (!written)
+            log_of(LogLevel::kError, *link->vm, "fail to close session",
+                   " why=\"" + written.error().line() + "\"");
+    }
+    ends.tell(link->vm->id, answer.session, answer.outcome);
+}
+
 // A few at a time are judged; what comes meanwhile waits its turn, and beyond what an agent may have open is
 // denied.
 void Hub::State::take_fetch(const LinkPtr& link, protocol::Fetch fetch) {
+    if (link->is_leaving) return link->send(denial_of(fetch, "this VM was removed"));
     if (link->fetches < kMaxFetchesAtOnce) {
         ++link->fetches;
         asio::co_spawn(io, answer_fetches(link, std::move(fetch)), asio::detached);

@@ -21,6 +21,7 @@
 
 #include "broker/hub/board.h"
 #include "broker/hub/catch_up.h"
+#include "broker/hub/end_waits.h"
 #include "broker/hub/hub.h"
 #include "broker/hub/link.h"
 #include "broker/issue/deny_log.h"
@@ -65,6 +66,8 @@ struct Hub::State {
     asio::awaitable<Status> hear(LinkPtr link, protocol::Frame frame);
     asio::awaitable<Status> record(LinkPtr link, protocol::SessionEvent event);
     asio::awaitable<void> pace(LinkPtr link); // before anything that it makes us write
+    asio::awaitable<void> close_unnamed(LinkPtr link);
+    asio::awaitable<void> take_ended(LinkPtr link, protocol::SessionEnded answer);
     void take_fetch(const LinkPtr& link, protocol::Fetch fetch);
     asio::awaitable<void> answer_fetches(LinkPtr link, protocol::Fetch fetch);
     asio::awaitable<Status> refuse(LinkPtr link, Error error); // tells it, then waits for it to leave
@@ -77,6 +80,7 @@ struct Hub::State {
     asio::awaitable<void> push_revocations();
     asio::awaitable<void> push_trust();
     void tell(const CatchUp& news);
+    void let_go(const LinkPtr& link);
     Result<TrustRoots> trust_roots(); // pool threads: asks the signer
 
     // prefetch.cc
@@ -100,6 +104,7 @@ struct Hub::State {
     Status take_receipt(const LinkPtr& link, const protocol::Frame& frame);
     asio::awaitable<void> write_receipts();
     Result<ReceiptCount> count_receipts(Epoch epoch); // any thread
+    void look(ReceiptCount& count) const;             // any thread
 
     // What the ledger's writer thread rings; it outlives us in the ledger, so we take it down when we stop.
     struct Bell {
@@ -114,6 +119,7 @@ struct Hub::State {
     const Parts parts;
     const Settings settings;
     Board board;                 // any thread
+    EndWaits ends;               // any thread
     issue::DenyLog lines_of_vms; // any thread
 
     asio::io_context io;
