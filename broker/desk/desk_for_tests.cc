@@ -69,23 +69,36 @@ Result<std::vector<keys::PublicKey>> MemorySigner::public_keys() {
     return std::vector<keys::PublicKey>{ledger::ca_key().public_key()};
 }
 
-Result<hub::ReceiptCount> FakeFleet::receipts(Epoch) {
+Result<hub::ReceiptCount> FakeFleet::receipts(Epoch epoch) {
     LK_TRY(vms, ledger_.read([](ledger::Transaction& t) { return ledger::list_vms(t); }));
-    hub::ReceiptCount count;
-    count.expected = vms.size();
+    hub::ReceiptCount count{.epoch = epoch, .drop_at = clock_.now() + from_seconds(240), .vms = {}};
     for (const ledger::Vm& vm : vms) {
-        const bool answers = is_connected(vm.id);
-        if (answers && !is_silent) {
-            ++count.confirmed;
-        } else {
-            count.missing.push_back(
-                {vm.name, answers, clock_.now() - from_seconds(720), clock_.now() + from_seconds(240)});
-        }
+        hub::VmAnswer answer;
+        if (const auto found = answers.find(vm.name.str()); found != answers.end()) answer = found->second;
+        answer.id = vm.id;
+        answer.name = vm.name;
+        answer.last_seen = clock_.now() - from_seconds(720);
+        answer.grants_end = count.drop_at;
+        count.vms.push_back(std::move(answer));
     }
+    look(count);
     return count;
 }
 
+void FakeFleet::look(hub::ReceiptCount& count) const {
+    for (hub::VmAnswer& vm : count.vms) {
+        if (answers.contains(vm.name.str())) continue;
+        const bool was_there = vm.answer == hub::Answer::kWaiting;
+        vm.answer = !is_connected(vm.id) ? hub::Answer::kUnreachable
+                    : is_silent          ? hub::Answer::kWaiting
+                                         : hub::Answer::kConfirmed;
+        if (vm.answer == hub::Answer::kConfirmed) vm.answered_at = clock_.now();
+        if (was_there && vm.answer == hub::Answer::kUnreachable) vm.was_lost = true;
+    }
+}
+
 bool FakeFleet::wait_receipts(Epoch, Micros deadline_monotonic) {
+    if (loses_all) connected_.clear();
     if (!is_silent || connected_.empty()) return true;
     // The hub waits until the deadline; here time passes at once.
     auto& clock = const_cast<ledger::MovableClock&>(dynamic_cast<const ledger::MovableClock&>(clock_));
@@ -93,10 +106,15 @@ bool FakeFleet::wait_receipts(Epoch, Micros deadline_monotonic) {
     return false;
 }
 
-Status FakeFleet::end_session(VmId vm, std::uint64_t session, std::string_view) {
+Result<protocol::SessionOutcome> FakeFleet::end_session(VmId vm, std::uint64_t session, std::string_view,
+                                                        Micros) {
     if (!is_connected(vm)) return fail(Code::kUnavailable, "the VM is not connected", "try again later");
     ended.push_back(session);
-    return {};
+    return outcome;
+}
+
+Micros FakeFleet::last_heard(VmId) const {
+    return clock_.now() - from_seconds(720);
 }
 
 bool FakeFleet::is_connected(VmId vm) const {

@@ -33,14 +33,20 @@ class FakeFleet : public Fleet {
 public:
     explicit FakeFleet(ledger::Ledger& ledger, const Clock& clock) : ledger_(ledger), clock_(clock) {}
     Result<hub::ReceiptCount> receipts(Epoch epoch) override;
+    void look(hub::ReceiptCount& count) const override;
     bool wait_receipts(Epoch epoch, Micros deadline_monotonic) override;
-    Status end_session(VmId vm, std::uint64_t session, std::string_view reason) override;
+    Result<protocol::SessionOutcome> end_session(VmId vm, std::uint64_t session, std::string_view reason,
+                                                 Micros deadline_monotonic) override;
     bool is_connected(VmId vm) const override;
+    Micros last_heard(VmId vm) const override;
     void prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) override;
 
     void connect(VmId vm) { connected_.insert(vm); }
-    std::atomic<bool> is_silent = false; // connected VMs do not confirm
+    std::atomic<bool> is_silent = false;          // connected VMs do not confirm
+    std::map<std::string, hub::VmAnswer> answers; // by name: what else a VM answers
+    bool loses_all = false;                       // connected VMs leave while somebody waits for them
     std::vector<std::uint64_t> ended;
+    Result<protocol::SessionOutcome> outcome = protocol::SessionOutcome::kEnded;
     std::atomic<int> prefetches = 0;
 
 private:

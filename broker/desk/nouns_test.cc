@@ -216,12 +216,24 @@ TEST_F(DeskNouns, SessionsAreEndedAtTheirVm) {
     open_unlock(eve);
     open_unlock(bob_);
     EXPECT_EQ(as_json(eve, "sessions ls")["sessions"].size(), 0U);
-    EXPECT_EQ(as_json(bob_, "sessions ls")["sessions"][0]["vm"], "web-1");
     EXPECT_EQ(run(eve, "sessions end 77"), 1);
+    json row = as_json(bob_, "sessions ls")["sessions"][0];
+    EXPECT_EQ(row["vm"], "web-1");
+    EXPECT_EQ(row["serial"], "5");
+    EXPECT_EQ(row["state"], "last-seen");
+    EXPECT_THAT(out(bob_, "sessions ls"), HasSubstr("  last seen 0 s ago  "));
     EXPECT_EQ(run(bob_, "sessions end 77"), 4); // the VM is away
+    EXPECT_THAT(console_.stderr_text, HasSubstr("revoke cert 5"));
     fleet_->connect(vm.id);
-    out(bob_, "sessions end 77");
-    EXPECT_EQ(fleet_->ended, std::vector<std::uint64_t>{77});
+    row = as_json(bob_, "sessions ls --vm web-1 --user bob")["sessions"][0];
+    EXPECT_EQ(row["state"], "live");
+    EXPECT_THAT(out(bob_, "sessions end 77"), HasSubstr("ended session 77 at web-1"));
+    fleet_->outcome = protocol::SessionOutcome::kWasGone;
+    EXPECT_EQ(as_json(bob_, "sessions end 77")["outcome"], "was-gone");
+    fleet_->outcome = protocol::SessionOutcome::kStillThere;
+    EXPECT_EQ(run(bob_, "sessions end 77"), 3);
+    EXPECT_EQ(fleet_->ended, (std::vector<std::uint64_t>{77, 77, 77}));
+    EXPECT_EQ(run(bob_, "sessions end 78"), 1);
 }
 
 TEST_F(DeskNouns, AuditShowsPeopleTheirOwnAndAuditorsAll) {

@@ -139,6 +139,12 @@ std::string object_text(const Record& record) {
     return text;
 }
 
+RawJson rows_json(const std::vector<Record>& rows) {
+    Json list = Json::array();
+    for (const Record& row : rows) list.push_back(to_json(row));
+    return {list.dump(-1, ' ', false, Json::error_handler_t::replace)};
+}
+
 std::string list_json(const std::string& name, const std::vector<Record>& rows) {
     Json list = Json::array();
     for (const Record& row : rows) list.push_back(to_json(row));

@@ -14,7 +14,7 @@
 namespace latchkey::desk {
 
 struct RawJson {
-    std::string text; // a JSON object that the ledger keeps
+    std::string text; // a JSON document inside another one
 };
 using Value =
     std::variant<std::monostate, bool, std::int64_t, std::string, Micros, std::vector<std::string>, RawJson>;
@@ -39,6 +39,7 @@ inline Value count(std::uint64_t value) {
 std::string table_text(const std::vector<Record>& rows, unsigned width);
 std::string object_text(const Record& record);
 
+RawJson rows_json(const std::vector<Record>& rows); // a list, for a field
 std::string list_json(const std::string& name, const std::vector<Record>& rows);
 std::string object_json(const Record& record);
 std::string line_json(const Record& record); // on one line

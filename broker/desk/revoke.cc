@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // revoke user|key|cert|vm|ca|before X | revoke ls | revoke show EPOCH
 #include <algorithm>
-#include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "broker/desk/command.h"
+#include "broker/desk/revoke_answers.h"
 #include "broker/desk/text.h"
 #include "broker/ledger/certificates.h"
 #include "broker/ledger/revocations.h"
 #include "broker/ledger/users.h"
+#include "core/receipt/receipt.h"
 
 namespace latchkey::desk {
 namespace {
@@ -19,38 +19,6 @@ using revocation::SelectorKind;
 
 constexpr Micros kDefaultWait = from_seconds(5);
 constexpr Micros kLongestWait = from_seconds(600);
-constexpr Micros kSlice = from_millis(100); // between two looks at the count
-constexpr std::size_t kNamesShown = 5;
-
-std::string seconds_text(Micros span) {
-    char text[32] = {};
-    const int size = std::snprintf(text, sizeof text, "%.2f s", static_cast<double>(span.value) / 1e6);
-    return std::string(text, static_cast<std::size_t>(std::clamp(size, 0, 31)));
-}
-
-std::string missing_text(const hub::ReceiptCount::Missing& missing, Micros now) {
-    std::string text = missing.name.str();
-    if (missing.is_connected) return text + " (connected, has not answered yet)";
-    text += " (last seen " + ago_text(missing.last_seen, now);
-    return text + (missing.grants_end > now
-                       ? ", its grants end in " + span_text(missing.grants_end - now) + ")"
-                       : ", it holds no grants)");
-}
-
-std::string count_text(const hub::ReceiptCount& count) {
-    return std::to_string(count.confirmed) + "/" + std::to_string(count.expected) + " VMs confirmed";
-}
-
-std::string missing_list(const hub::ReceiptCount& count, Micros now) {
-    std::string text;
-    for (std::size_t i = 0; i < count.missing.size() && i < kNamesShown; ++i) {
-        text += (i == 0 ? "" : ", ") + missing_text(count.missing[i], now);
-    }
-    if (count.missing.size() > kNamesShown) {
-        text += " and " + std::to_string(count.missing.size() - kNamesShown) + " more";
-    }
-    return text;
-}
 
 Result<Selector> selector_asked(Call& call, const std::string& kind, const std::string& text) {
     if (kind == "before") {
@@ -92,41 +60,6 @@ Record record_of(const ledger::RevocationRow& row) {
     };
 }
 
-void add_count(Record& record, const hub::ReceiptCount& receipts) {
-    std::vector<std::string> names;
-    for (const auto& missing : receipts.missing) names.push_back(missing.name.str());
-    record.push_back({"vms_expected", count(receipts.expected)});
-    record.push_back({"vms_confirmed", count(receipts.confirmed)});
-    record.push_back({"vms_missing", names});
-}
-
-// Counts until all connected VMs have answered; where a wait was asked for, until all have, or it is over.
-Result<hub::ReceiptCount> await_receipts(Call& call, Epoch epoch, Micros wait, bool waits_for_all,
-                                         Micros began) {
-    const bool is_live = call.console.is_terminal() && !call.arguments.wants_json();
-    Fleet& fleet = call.context.fleet;
-    const Micros deadline = began + wait;
-    std::string shown;
-    for (;;) {
-        const Micros now = call.context.clock.monotonic();
-        const bool is_answered = fleet.wait_receipts(epoch, std::min(deadline, now + kSlice));
-        LK_TRY(receipts, fleet.receipts(epoch));
-        const Micros after = call.context.clock.monotonic();
-        const std::string line = count_text(receipts);
-        if (is_live && line != shown) {
-            call.console.err("\r" + line + " in " + seconds_text(after - began) + "   ");
-            shown = line;
-        }
-        const bool is_done = receipts.is_complete() || (is_answered && !waits_for_all) || after >= deadline;
-        // All connected ones have answered and the caller waits for the others too: time must pass.
-        const bool goes_on = !is_done && (is_answered ? call.console.pause(kSlice) : !call.console.is_gone());
-        if (!goes_on) {
-            if (is_live) call.console.err("\r");
-            return receipts;
-        }
-    }
-}
-
 Status revoke(Call& call) {
     const Arguments& arguments = call.arguments;
     if (arguments.size() == 1 || !arguments.has("--reason")) {
@@ -148,22 +81,14 @@ Status revoke(Call& call) {
         return ledger::revoke(t, selector, reason, call.actor());
     }));
     const Epoch epoch = row.revocation.epoch;
-    LK_TRY(receipts, await_receipts(call, epoch, wait, arguments.has("--wait"), began));
-    const Micros took = call.context.clock.monotonic() - began;
+    LK_TRY(waited, await_answers(call, {epoch, began, wait, arguments.has("--wait")}));
     Record record = record_of(row);
-    add_count(record, receipts);
-    record.push_back({"took_ms", took.value / 1000});
-    std::string sentence = "revoked " + std::string(selector.kind_name()) + " " + selector.text + ", epoch " +
-                           std::to_string(epoch.value) + "\n" + count_text(receipts) + " in " +
-                           seconds_text(took);
-    if (!receipts.is_complete()) {
-        sentence += "; " + std::to_string(receipts.missing.size()) +
-                    " unreachable: " + missing_list(receipts, call.now());
-    }
-    call.done(record, sentence);
-    if (receipts.is_complete()) return {};
-    return fail(Code::kPartial, std::to_string(receipts.missing.size()) + " VMs have not confirmed yet",
-                "look again with: revoke show " + std::to_string(epoch.value));
+    add_answers(record, waited.count, names_for(call));
+    record.push_back({"took_ms", waited.took.value / 1000});
+    call.done(record, "revoked " + std::string(selector.kind_name()) + " " + selector.text + ", epoch " +
+                          std::to_string(epoch.value) + "\n" +
+                          answers_line(waited.count, waited.took, call.now(), names_for(call)));
+    return check_complete(waited.count);
 }
 
 Status ls(Call& call) {
@@ -174,23 +99,11 @@ Status ls(Call& call) {
     return {};
 }
 
-// All that the VM signed, so that a reader can verify the receipt without us: docs/protocol-hub.md.
+// All that the VMs signed, so that a reader can verify it without us: docs/receipts.md.
 RawJson receipts_json(const std::vector<ledger::ReceiptRow>& rows) {
-    nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    for (const ledger::ReceiptRow& row : rows) {
-        const protocol::Receipt& receipt = row.receipt;
-        list.push_back({{"vm", row.vm_name.str()},
-                        {"epoch", receipt.epoch.value},
-                        {"vm_id", std::to_string(receipt.vm_id.value)},
-                        {"sessions_found", receipt.sessions_found},
-                        {"sessions_ended", receipt.sessions_ended},
-                        {"grants_purged", receipt.grants_purged},
-                        {"time_micros", receipt.time.value},
-                        {"trouble", receipt.trouble},
-                        {"signature", to_base64(receipt.signature)}});
-    }
-    // A VM's words may be anything: what is not UTF-8 is replaced.
-    return {list.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)};
+    std::vector<receipt::SignedReceipt> receipts;
+    for (const ledger::ReceiptRow& row : rows) receipts.push_back({row.vm_name, row.vm_key, row.receipt});
+    return {receipt::to_json(receipts)};
 }
 
 Status show(Call& call) {
@@ -205,28 +118,20 @@ Status show(Call& call) {
         LK_TRY(receipts, ledger::receipts_for(t, Epoch{number}));
         return Found{std::move(*row), std::move(receipts)};
     }));
-    LK_TRY(receipts, call.context.fleet.receipts(Epoch{number}));
+    LK_TRY(answers, call.context.fleet.receipts(Epoch{number}));
     Record record = record_of(found.row);
-    add_count(record, receipts);
+    add_answers(record, answers, VmNames::kShown);
     std::uint64_t sessions_ended = 0;
-    for (const ledger::ReceiptRow& receipt : found.receipts) sessions_ended += receipt.receipt.sessions_ended;
+    for (const hub::VmAnswer& vm : answers.vms) sessions_ended += vm.sessions_ended;
     record.push_back({"sessions_ended", count(sessions_ended)});
+    const std::vector<Record> rows = answer_rows(answers);
     if (call.arguments.wants_json()) {
+        record.push_back({"vms", rows_json(rows)});
         record.push_back({"receipts", receipts_json(found.receipts)});
         call.object(record);
         return {};
     }
-    std::string text = object_text(record);
-    for (const auto& missing : receipts.missing)
-        text += "missing: " + missing_text(missing, call.now()) + "\n";
-    for (const ledger::ReceiptRow& row : found.receipts) {
-        text += "receipt: " + row.vm_name.str() + ", " + time_text(row.received_at) + ", sessions ended " +
-                std::to_string(row.receipt.sessions_ended) + " of " +
-                std::to_string(row.receipt.sessions_found);
-        if (!row.receipt.trouble.empty()) text += ", trouble: " + printable(row.receipt.trouble);
-        text += "\n";
-    }
-    call.console.out(text);
+    call.console.out(object_text(record) + table_text(rows, call.console.width()));
     return {};
 }
 

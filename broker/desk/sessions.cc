@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // sessions ls | end
+#include <algorithm>
+
 #include "broker/desk/command.h"
 #include "broker/desk/text.h"
 #include "broker/ledger/audit.h"
@@ -9,6 +11,57 @@ namespace latchkey::desk {
 namespace {
 
 using ledger::Role;
+using protocol::SessionOutcome;
+using protocol::SessionPhase;
+
+constexpr Micros kAnswerTime = from_seconds(10); // the VM takes 5 s at most to end it
+
+std::string_view state_of(const ledger::SessionRow& row, bool is_connected) {
+    switch (row.phase) {
+        case SessionPhase::kOpened:
+            return is_connected ? "live" : "last-seen";
+        case SessionPhase::kClosed:
+            return "closed";
+        case SessionPhase::kEnded:
+            return "ended";
+        case SessionPhase::kRefused:
+            break;
+    }
+    return "refused";
+}
+
+std::string outcome_word(const Result<SessionOutcome>& outcome) {
+    if (!outcome) return outcome.error().code == Code::kTimedOut ? "unanswered" : "unreachable";
+    switch (*outcome) {
+        case SessionOutcome::kEnded:
+            return "ended";
+        case SessionOutcome::kWasGone:
+            return "was-gone";
+        case SessionOutcome::kStillThere:
+            break;
+    }
+    return "still-there";
+}
+
+Record record_of(const Call& call, const ledger::SessionRow& row, Shown ends) {
+    const bool is_connected = call.context.fleet.is_connected(row.vm);
+    const Micros last_seen = std::max(row.vm_last_seen, call.context.fleet.last_heard(row.vm));
+    const std::string state(state_of(row, is_connected));
+    // Of a VM that is away we know what it said last.
+    const std::string text = state == "last-seen" ? "last seen " + ago_text(last_seen, call.now()) : state;
+    return {{"id", std::to_string(row.id)},
+            {"user", row.user.str()},
+            {"login", row.login.str()},
+            {"vm", row.vm_name.str()},
+            {"from", text_or_null(row.from)},
+            {"opened_at", row.opened_at},
+            {"state", call.arguments.wants_json() ? state : text},
+            {"closed_at", row.closed_at, ends},
+            {"end_reason", text_or_null(row.end_reason), ends},
+            {"serial", std::to_string(row.serial.value)},
+            {"key", row.key.str()},
+            {"vm_last_seen", is_connected ? call.now() : last_seen, Shown::kJsonOnly}};
+}
 
 Status ls(Call& call) {
     const Arguments& arguments = call.arguments;
@@ -29,19 +82,8 @@ Status ls(Call& call) {
     }
     LK_TRY(found, call.read([&](ledger::Transaction& t) { return ledger::list_sessions(t, filter); }));
     std::vector<Record> rows;
-    for (const ledger::SessionRow& row : found) {
-        rows.push_back({{"id", std::to_string(row.id)},
-                        {"user", row.user.str()},
-                        {"login", row.login.str()},
-                        {"vm", row.vm_name.str()},
-                        {"from", text_or_null(row.from)},
-                        {"opened_at", row.opened_at},
-                        {"closed_at", row.closed_at, filter.live_only ? Shown::kJsonOnly : Shown::kBoth},
-                        {"key", row.key.str(), Shown::kJsonOnly},
-                        {"serial", std::to_string(row.serial.value), Shown::kJsonOnly},
-                        {"end_reason", text_or_null(row.end_reason),
-                         filter.live_only ? Shown::kJsonOnly : Shown::kBoth}});
-    }
+    const Shown ends = filter.live_only ? Shown::kJsonOnly : Shown::kBoth;
+    for (const ledger::SessionRow& row : found) rows.push_back(record_of(call, row, ends));
     call.list("sessions", rows, "no sessions");
     return {};
 }
@@ -57,15 +99,29 @@ Status end(Call& call) {
         if (row->closed_at.value != 0) return fail(Code::kNotFound, "the session has ended already");
         return std::move(*row);
     }));
-    LK_CHECK(call.context.fleet.end_session(session.vm, session.id, reason));
+    const auto outcome = call.context.fleet.end_session(session.vm, session.id, reason,
+                                                        call.context.clock.monotonic() + kAnswerTime);
+    const std::string word = outcome_word(outcome);
+    const bool is_over = word == "ended" || word == "was-gone";
+    const std::string& vm = session.vm_name.str();
     LK_CHECK(call.write([&](ledger::Transaction& t) {
-        return ledger::append_audit(t, {call.actor(), "session.end", session.user.str(), "done",
-                                        "{\"session\":\"" + std::to_string(session.id) + "\",\"vm\":\"" +
-                                            session.vm_name.str() + "\"}"});
+        return ledger::append_audit(
+            t, {call.actor(), "session.end", session.user.str(), is_over ? "done" : "deny",
+                "{\"session\":\"" + std::to_string(session.id) + "\",\"vm\":\"" + vm + "\",\"outcome\":\"" +
+                    word + "\"}"});
     }));
-    call.done({{"id", std::to_string(session.id)}, {"vm", session.vm_name.str()}},
-              "told " + session.vm_name.str() + " to end session " + std::to_string(session.id));
-    return {};
+    const std::string name = "session " + std::to_string(session.id);
+    if (!outcome) {
+        return fail(outcome.error().code, name + " at " + vm + " may go on: " + outcome.error().message,
+                    "to cut it off when that VM is back: revoke cert " +
+                        std::to_string(session.serial.value) + " --reason …");
+    }
+    call.done({{"id", std::to_string(session.id)}, {"vm", vm}, {"outcome", word}},
+              word == "ended"      ? "ended " + name + " at " + vm
+              : word == "was-gone" ? name + " was gone at " + vm + " already"
+                                   : name + " is still there at " + vm);
+    if (is_over) return {};
+    return fail(Code::kPartial, vm + " could not end " + name, "look at that VM: latchkey-agent status");
 }
 
 } // namespace
@@ -83,7 +139,7 @@ std::span<const Command> session_commands() {
          ls},
         {"sessions end",
          "ID [--reason R]",
-         "end one session; your own, or any for admins",
+         "end exactly this session and say what became of it; your own, or any for admins",
          Role::kUser,
          Freshness::kRecent,
          1,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// vm ls | show | set | token | rm
+// vm ls | show | set | token | keys | rm
 #include <algorithm>
 #include <cstdlib>
 
@@ -11,7 +11,6 @@
 #include "broker/ledger/vms.h"
 #include "broker/policy/policy.h"
 #include "core/protocol/join_token.h"
-#include "core/wire/writer.h"
 
 namespace latchkey::desk {
 namespace {
@@ -33,10 +32,8 @@ std::vector<std::string> label_texts(const std::vector<protocol::KeyValue>& labe
 
 // As an SSH public key line: what its receipts are verified with.
 std::string key_line(const ledger::Vm& vm) {
-    wire::Writer blob;
-    blob.string("ssh-ed25519");
-    blob.string(vm.key);
-    return "ssh-ed25519 " + to_base64(blob.bytes());
+    const auto key = ledger::public_key_of(vm.key);
+    return key ? key->line() : std::string();
 }
 
 // What the VM says of itself, and what we see of its clock (above 30 s it is reported).
@@ -209,14 +206,33 @@ Status set(Call& call) {
     return {};
 }
 
+// The lines of a file that `latchkey receipt verify --known` reads.
+Status keys(Call& call) {
+    LK_TRY(vms, call.read([](ledger::Transaction& t) { return ledger::list_vms(t); }));
+    std::vector<Record> rows;
+    std::string lines;
+    for (const ledger::Vm& vm : vms) {
+        rows.push_back({{"vm", vm.name.str()}, {"id", std::to_string(vm.id.value)}, {"key", key_line(vm)}});
+        lines += vm.name.str() + " " + key_line(vm) + "\n";
+    }
+    call.console.out(call.arguments.wants_json() ? list_json("keys", rows) : lines);
+    return {};
+}
+
+// Its connection is closed once it has answered, and what it held is revoked: it may hold grants.
 Status rm(Call& call) {
-    LK_TRY(vm, call.write([&](ledger::Transaction& t) -> Result<ledger::Vm> {
-        LK_TRY(found, find_vm_named(t, call.arguments.at(0)));
-        LK_CHECK(ledger::remove_vm(t, found.name, call.actor()));
-        return found;
+    LK_TRY(row, call.write([&](ledger::Transaction& t) -> Result<ledger::RevocationRow> {
+        LK_TRY(name, VmName::parse(call.arguments.at(0)));
+        LK_TRY(vm, ledger::find_vm(t, name));
+        if (!vm) LK_CHECK(ledger::remove_vm(t, name, call.actor())); // not there, or its row is damaged
+        return ledger::revoke(t, {revocation::SelectorKind::kVm, name.str()}, "VM removed", call.actor());
     }));
-    call.done({{"vm", vm.name.str()}, {"state", std::string("removed")}},
-              "removed VM " + vm.name.str() + "; its agent is not served any more");
+    const std::string& vm = row.revocation.selector.text;
+    const Epoch epoch = row.revocation.epoch;
+    call.done({{"vm", vm}, {"state", std::string("removed")}, {"epoch", count(epoch.value)}},
+              "removed VM " + vm +
+                  "; its agent is not served any more and ends its sessions, see: revoke show " +
+                  std::to_string(epoch.value));
     return {};
 }
 
@@ -252,7 +268,24 @@ std::span<const Command> vm_commands() {
          0,
          {{"--label", true, true}, {"--uses"}, {"--for"}, {"--name"}},
          token},
-        {"vm rm", "V", "remove a VM", Role::kAdmin, Freshness::kRecent, 1, 1, {}, rm},
+        {"vm keys",
+         "",
+         "the keys that sign receipts, a line a VM, for: latchkey receipt verify --known",
+         Role::kAuditor,
+         Freshness::kNone,
+         0,
+         0,
+         {},
+         keys},
+        {"vm rm",
+         "V",
+         "remove a VM and revoke what it holds",
+         Role::kAdmin,
+         Freshness::kRecent,
+         1,
+         1,
+         {},
+         rm},
     };
     return table;
 }
