@@ -37,6 +37,7 @@ enum class Type : std::uint8_t {
     kStepUpAnswer = 19,
     kAgentStatus = 20,
     kAgentStatusAnswer = 21,
+    kStepUpCode = 22,
     // hub: agent <-> broker
     kJoin = 40,
     kJoined = 41,
@@ -51,6 +52,8 @@ enum class Type : std::uint8_t {
     kTrust = 50,
     kSessionEnd = 51,
     kRefresh = 52,
+    kHubStepUp = 53,
+    kHubStepUpAnswer = 54,
     kReport = 55,
     kReported = 56,
     kSessionEnded = 57,

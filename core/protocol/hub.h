@@ -5,6 +5,7 @@
 // carry a number that the answer repeats. Bytes, limits and order: docs/protocol-hub.md.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/protocol/codec.h"
@@ -130,6 +131,57 @@ struct Grant {
     void fields(auto& archive) {
         archive(request, decision, reason, user, login, key, certificate, statement, lines, ends_at);
     }
+};
+
+// What a rule of policy says about sudo. Several rules: the strictest one counts.
+enum class SudoRule : std::uint8_t {
+    kUnsaid = 1, // nothing: the VM's own sudo configuration decides
+    kFree,       // no code is asked for
+    kFactor,     // a fresh code of the second factor
+    kDenied,     // no sudo
+    kLast = kDenied
+};
+
+// "", "free", "factor", "none": as policy is written and shown.
+std::string_view word_of(SudoRule rule);
+
+// Carried as the extension "sudo" of a Grant, so that a VM without a broker still knows it. An agent that
+// does not know a later rule takes it for kFactor.
+SudoRule sudo_rule_of(const Grant& grant);
+void set_sudo_rule(Grant& grant, SudoRule rule);
+
+// In Hello: the agent asks the broker about sudo. In Welcome: the broker can be asked.
+inline constexpr std::string_view kStepUpCapability = "step-up";
+
+// Agent -> broker: may the person of this session use sudo now? Without a code: what does policy say?
+struct HubStepUp {
+    static constexpr Type kType = Type::kHubStepUp;
+    std::uint64_t request = 0;
+    std::uint64_t session = 0; // as in SessionEvent
+    UserName user;
+    Login login;
+    Fingerprint key;
+    SecretBytes code;
+    Extensions extensions;
+    void fields(auto& archive) { archive(request, session, user, login, key, code); }
+};
+
+enum class StepUpDecision : std::uint8_t {
+    kUnsaid = 1, // policy says nothing about sudo here
+    kAllow,      // with a code: until ends_at
+    kAsk,        // a code is due, or this one did not do
+    kDeny,
+    kLast = kDeny
+};
+
+struct HubStepUpAnswer {
+    static constexpr Type kType = Type::kHubStepUpAnswer;
+    std::uint64_t request = 0;
+    StepUpDecision decision = StepUpDecision::kDeny;
+    std::string reason; // one line for the person
+    Micros ends_at;     // broker time: until then no other code is due in this session; 0 without a code
+    Extensions extensions;
+    void fields(auto& archive) { archive(request, decision, reason, ends_at); }
 };
 
 struct RevocationEntry {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The local protocol: helper and PAM module ask the agent on its Unix socket; one request, one answer, one
-// absolute deadline of 2 s. Which sshd monitor stands behind a request, the agent reads from the kernel
-// (SO_PEERCRED and /proc): no pid is ever sent. Bytes: docs/protocol-local.md.
+// absolute deadline of 2 s (6 s for StepUpCode). Which sshd monitor stands behind a request, the agent reads
+// from the kernel (SO_PEERCRED and /proc): no pid is ever sent. Bytes: docs/protocol-local.md.
 
 #include <string>
 #include <vector>
@@ -10,6 +10,9 @@
 #include "core/protocol/codec.h"
 
 namespace latchkey::protocol {
+
+// How long a StepUpCode may take in all; the agent gives the broker a second less.
+inline constexpr Micros kStepUpCodeTime = from_seconds(6);
 
 // A request that cannot be served: answered to any type.
 struct Unsupported {
@@ -107,6 +110,42 @@ struct Acknowledged {
     static constexpr Type kType = Type::kAcknowledged;
     Extensions extensions;
     void fields(auto&) {}
+};
+
+// sudo's auth phase, asked by sudo itself: is a code due? Needs no person, so it has 2 s like the others.
+struct StepUp {
+    static constexpr Type kType = Type::kStepUp;
+    Login login;         // PAM_USER: who called sudo
+    std::string service; // PAM_SERVICE
+    Extensions extensions;
+    void fields(auto& archive) { archive(login, service); }
+};
+
+// The code that the person typed. The broker judges it: kStepUpCodeTime for the whole exchange.
+struct StepUpCode {
+    static constexpr Type kType = Type::kStepUpCode;
+    Login login;
+    std::string service;
+    SecretBytes code;
+    Extensions extensions;
+    void fields(auto& archive) { archive(login, service, code); }
+};
+
+enum class StepUpVerdict : std::uint8_t {
+    kUnmanaged = 1, // Latchkey has no say here: PAM_IGNORE
+    kAllow,
+    kAsk, // with `prompt`; in the answer to a code: this one did not do, another may
+    kDeny,
+    kLast = kDeny
+};
+
+struct StepUpAnswer {
+    static constexpr Type kType = Type::kStepUpAnswer;
+    StepUpVerdict verdict = StepUpVerdict::kDeny;
+    std::string prompt;
+    std::string reason; // one line for the person, with what to do next
+    Extensions extensions;
+    void fields(auto& archive) { archive(verdict, prompt, reason); }
 };
 
 // Root only: what `latchkey-agent status` prints.

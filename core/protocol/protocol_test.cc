@@ -93,6 +93,25 @@ TEST(Codec, RefusesANameThatIsNotWellFormed) {
     EXPECT_FALSE(decode<AccountCheck>(Frame{Type::kAccountCheck, writer.take()}));
 }
 
+TEST(GrantOfSudo, IsCarriedByAnExtensionThatOlderAgentsPassOver) {
+    for (const SudoRule rule : {SudoRule::kUnsaid, SudoRule::kFree, SudoRule::kFactor, SudoRule::kDenied}) {
+        Grant grant;
+        set_sudo_rule(grant, rule);
+        const auto read = decode<Grant>(*decode_frame(encode(grant)));
+        ASSERT_TRUE(read);
+        EXPECT_EQ(sudo_rule_of(*read), rule);
+    }
+    EXPECT_TRUE(Grant().extensions.empty());
+}
+
+TEST(GrantOfSudo, AsksForACodeWhereTheAgentDoesNotKnowTheRule) {
+    for (const Bytes& value : {Bytes{}, Bytes{0}, Bytes{5}, Bytes{2, 2}}) {
+        Grant grant;
+        grant.extensions.push_back({"sudo", value});
+        EXPECT_EQ(sudo_rule_of(grant), SudoRule::kFactor);
+    }
+}
+
 TEST(Frames, AskForMoreUntilTheyAreWhole) {
     const Bytes whole = encode(Acknowledged{});
     EXPECT_FALSE(frame_size(ByteView(whole).first(3), kLocalFrameLimit)->has_value());

@@ -38,8 +38,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                         p::AccountAnswer, p::SessionOpen, p::SessionAnswer, p::SessionClose, p::Acknowledged,
                         p::AgentStatus, p::AgentStatusAnswer, p::Join, p::Joined, p::Hello, p::Welcome,
                         p::Fetch, p::Grant, p::Revoke, p::Receipt, p::SessionEvent, p::Heartbeat, p::Trust,
-                        p::SessionEnd, p::SessionEnded, p::Refresh, p::Report, p::Reported,
-                        p::SignCertificate, p::Signed, p::PublicKeys, p::PublicKeyList>(*frame, whole);
+                        p::SessionEnd, p::SessionEnded, p::Refresh, p::Report, p::Reported, p::StepUp,
+                        p::StepUpCode, p::StepUpAnswer, p::HubStepUp, p::HubStepUpAnswer, p::SignCertificate,
+                        p::Signed, p::PublicKeys, p::PublicKeyList>(*frame, whole);
         input = input.subspan(whole.size());
     }
 }
