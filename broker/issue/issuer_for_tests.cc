@@ -44,7 +44,8 @@ ledger::Vm IssuerTest::add_vm(std::string_view name) {
 }
 
 ledger::Rule IssuerTest::grant(const ledger::Person& person, const std::string& vms,
-                               const std::vector<std::string>& logins, std::uint32_t ttl_seconds) {
+                               const std::vector<std::string>& logins, std::uint32_t ttl_seconds,
+                               protocol::SudoRule sudo) {
     return take(write([&](Transaction& t) -> Result<ledger::Rule> {
         LK_TRY(name, GroupName::parse("of-" + person.user.name.str()));
         LK_TRY(found, ledger::find_group(t, name));
@@ -60,6 +61,8 @@ ledger::Rule IssuerTest::grant(const ledger::Person& person, const std::string& 
         for (const std::string& login : logins) rule.logins.push_back(take(Login::parse(login)));
         rule.ttl_seconds = ttl_seconds;
         rule.allow = {"pty"};
+        rule.sudo = sudo;
+        if (sudo == protocol::SudoRule::kFactor) rule.sudo_grace_seconds = 300;
         return ledger::add_rule(t, std::move(rule), "admin");
     }));
 }

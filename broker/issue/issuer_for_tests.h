@@ -32,7 +32,8 @@ protected:
     ledger::Vm add_vm(std::string_view name); // a key that nobody has
     // The person's own group gets this rule.
     ledger::Rule grant(const ledger::Person& person, const std::string& vms,
-                       const std::vector<std::string>& logins, std::uint32_t ttl_seconds = 3600);
+                       const std::vector<std::string>& logins, std::uint32_t ttl_seconds = 3600,
+                       protocol::SudoRule sudo = protocol::SudoRule::kUnsaid);
     protocol::Fetch fetch_of(const ledger::Person& person, const std::string& login) const;
     protocol::Fetch fetch_of(const ledger::Person& person, const std::string& login,
                              const ledger::CertificateRow& offered) const;

@@ -160,6 +160,23 @@ TEST_F(Judging, AllowsAPlainKeyWithAFreshCertificate) {
     EXPECT_EQ(audit_count("login.deny"), 0u);
 }
 
+TEST_F(Judging, TellsTheVmWhatItsRulesSayOfSudo) {
+    using protocol::SudoRule;
+    const auto bob = add_person("bob");
+    const auto vm = add_vm("web-7");
+    grant(bob, "web-*", {"deploy", "ops"});
+    const auto says = [&](const char* login) {
+        return protocol::sudo_rule_of(take(issuer_->grant_for(vm, fetch_of(bob, login))));
+    };
+    EXPECT_EQ(says("deploy"), SudoRule::kUnsaid);
+    grant(bob, "web-*", {"deploy"}, 3600, SudoRule::kFree);
+    EXPECT_EQ(says("deploy"), SudoRule::kFree);
+    grant(bob, "*", {"deploy"}, 3600, SudoRule::kFactor);
+    grant(bob, "db-*", {"deploy"}, 3600, SudoRule::kDenied);
+    EXPECT_EQ(says("deploy"), SudoRule::kFactor);
+    EXPECT_EQ(says("ops"), SudoRule::kUnsaid);
+}
+
 TEST_F(Judging, AllowsTheCertificateThatTheClientOffers) {
     const auto bob = add_person("bob");
     const auto vm = add_vm("web-7");

@@ -64,8 +64,23 @@ protocol::Grant allow(const protocol::Fetch& fetch, const UserName& user, const 
     grant.certificate = row.blob;
     grant.statement = row.statement;
     grant.lines = policy::grant_lines(decision.rules);
+    protocol::set_sudo_rule(grant, policy::sudo_policy(decision.rules).rule);
     grant.ends_at = std::min({row.ends_at, unlock_end, now + largest_ttl(decision.rules)});
     return grant;
+}
+
+std::string describe(const policy::SudoPolicy& sudo) {
+    switch (sudo.rule) {
+        case protocol::SudoRule::kUnsaid:
+            return "as the VM itself is set up";
+        case protocol::SudoRule::kFree:
+            return "without a code";
+        case protocol::SudoRule::kFactor:
+            return "with a code, then " + std::to_string(sudo.grace.seconds()) + " s in that session without";
+        case protocol::SudoRule::kDenied:
+            break;
+    }
+    return "never";
 }
 
 // The codes by which issuing says "no" rather than "not now".
@@ -192,6 +207,7 @@ Result<Issuer::Explanation> Issuer::explain(const UserName& user_name, const Log
     }
     const policy::Decision decision = policy::decide(found.user, rules, login, found.vm);
     checks.push_back("policy: " + decision.reason);
+    if (decision.is_allowed()) checks.push_back("sudo: " + describe(policy::sudo_policy(decision.rules)));
     const Micros now = parts_.clock.now();
     bool is_unlocked = false;
     for (const Subject& subject : found.subjects) {

@@ -75,6 +75,9 @@ struct Rule {
     std::string command;            // empty: none forced
     std::vector<std::string> allow; // pty, port-forwarding, agent-forwarding, X11-forwarding, user-rc
     bool verify_required = false;
+    protocol::SudoRule sudo = protocol::SudoRule::kUnsaid;
+    std::uint32_t sudo_grace_seconds =
+        0; // with kFactor: how long a code is good for more sudo of its session
     Micros created_at;
 };
 

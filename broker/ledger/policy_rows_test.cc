@@ -25,6 +25,8 @@ protected:
         rule.command = "/usr/bin/true --flag \"x\"";
         rule.allow = {"pty", "port-forwarding"};
         rule.verify_required = true;
+        rule.sudo = protocol::SudoRule::kFactor;
+        rule.sudo_grace_seconds = 120;
         return rule;
     }
     Result<Rule> add(const Rule& rule) {
@@ -86,6 +88,8 @@ TEST_F(PolicyRows, RulesComeBackAsTheyWereAdded) {
     EXPECT_EQ(rules[0].command, sample(dev).command);
     EXPECT_EQ(rules[0].allow, sample(dev).allow);
     EXPECT_TRUE(rules[0].verify_required);
+    EXPECT_EQ(rules[0].sudo, protocol::SudoRule::kFactor);
+    EXPECT_EQ(rules[0].sudo_grace_seconds, 120u);
     EXPECT_EQ(rules[0].created_at, clock_.now());
 }
 

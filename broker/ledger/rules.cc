@@ -7,7 +7,7 @@
 
 #define LK_RULE_COLUMNS                                                                                 \
     "r.id, r.version, r.group_id, r.vm_selector, r.logins, r.ttl_seconds, r.from_networks, r.command, " \
-    "r.allowed, r.verify_required, r.created_at, r.mac"
+    "r.allowed, r.verify_required, r.created_at, r.sudo, r.sudo_grace_seconds, r.mac"
 
 namespace latchkey::ledger {
 namespace {
@@ -81,6 +81,8 @@ struct Table<Rule> {
         rule.allow = split(columns.text());
         rule.verify_required = columns.boolean();
         rule.created_at = columns.micros();
+        rule.sudo = columns.one_of(protocol::SudoRule::kLast);
+        rule.sudo_grace_seconds = columns.number32();
     }
     static void encode(wire::Writer& writer, const Rule& rule) {
         writer.u64(rule.group.value);
@@ -92,6 +94,10 @@ struct Table<Rule> {
         writer.string(joined(rule.allow));
         writer.boolean(rule.verify_required);
         writer.u64(static_cast<std::uint64_t>(rule.created_at.value));
+        // A rule of before there was such a thing keeps its MAC.
+        if (rule.sudo == protocol::SudoRule::kUnsaid && rule.sudo_grace_seconds == 0) return;
+        writer.u8(static_cast<std::uint8_t>(rule.sudo));
+        writer.u32(rule.sudo_grace_seconds);
     }
 };
 
@@ -130,23 +136,26 @@ Result<Rule> add_rule(Transaction& t, Rule rule, const std::string& actor) {
     rule.created_at = t.now;
     LK_CHECK(execute(t,
                      "INSERT INTO rules (id, version, group_id, vm_selector, logins, ttl_seconds, "
-                     "from_networks, command, allowed, verify_required, created_at, mac) "
-                     "VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                     "from_networks, command, allowed, verify_required, created_at, sudo, "
+                     "sudo_grace_seconds, mac) "
+                     "VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
                      rule.id, rule.group, rule.vm_selector, joined(texts(rule.logins)), rule.ttl_seconds,
                      rule.from, rule.command, joined(rule.allow), rule.verify_required, rule.created_at,
-                     mac_of(t, rule, 1)));
+                     rule.sudo, rule.sudo_grace_seconds, mac_of(t, rule, 1)));
     t.scratch.has_policy_changed = true;
-    LK_CHECK(append_audit(t, {actor, "grant.add", "grant:" + std::to_string(rule.id.value), "done",
-                              Detail()
-                                  .text("group", rule.group_name.str())
-                                  .text("vm", rule.vm_selector)
-                                  .list("logins", texts(rule.logins))
-                                  .number("ttl_seconds", rule.ttl_seconds)
-                                  .text("from", rule.from)
-                                  .text("command", rule.command)
-                                  .list("allow", rule.allow)
-                                  .number("verify_required", rule.verify_required ? 1 : 0)
-                                  .json()}));
+    Detail detail;
+    detail.text("group", rule.group_name.str())
+        .text("vm", rule.vm_selector)
+        .list("logins", texts(rule.logins))
+        .number("ttl_seconds", rule.ttl_seconds)
+        .text("from", rule.from)
+        .text("command", rule.command)
+        .list("allow", rule.allow)
+        .number("verify_required", rule.verify_required ? 1 : 0);
+    if (rule.sudo != protocol::SudoRule::kUnsaid)
+        detail.text("sudo", word_of(rule.sudo)).number("sudo_grace_seconds", rule.sudo_grace_seconds);
+    LK_CHECK(append_audit(
+        t, {actor, "grant.add", "grant:" + std::to_string(rule.id.value), "done", detail.json()}));
     return rule;
 }
 

@@ -75,6 +75,34 @@ TEST_F(TamperedRows, UserMadeUpIsAbsent) {
     EXPECT_TRUE(find("bob"));
 }
 
+TEST_F(TamperedRows, RuleWhoseWordOnSudoWasChangedIsAbsent) {
+    const Person bob = add_person("bob");
+    join(add_group_with_rule("dev"), bob);
+    ASSERT_EQ(rules_of(bob).size(), 1u);
+    for (const char* change :
+         {"sudo = 2", "sudo_grace_seconds = 900", "sudo = 3, sudo_grace_seconds = 900"}) {
+        by_hand(std::string("UPDATE rules SET ") + change);
+        EXPECT_TRUE(rules_of(bob).empty()) << change;
+        by_hand("UPDATE rules SET sudo = 1, sudo_grace_seconds = 0");
+        EXPECT_EQ(rules_of(bob).size(), 1u);
+    }
+    by_hand("DELETE FROM rules");
+    take(write([&](Transaction& t) -> Status {
+        LK_TRY(group, find_group(t, take(GroupName::parse("dev"))));
+        Rule rule;
+        rule.group = group->id;
+        rule.vm_selector = "web-*";
+        rule.logins = {take(Login::parse("deploy"))};
+        rule.sudo = protocol::SudoRule::kFactor;
+        rule.sudo_grace_seconds = 300;
+        LK_TRY(added, add_rule(t, rule, "root"));
+        return {};
+    }));
+    ASSERT_EQ(rules_of(bob).size(), 1u);
+    by_hand("UPDATE rules SET sudo = 1, sudo_grace_seconds = 0");
+    EXPECT_TRUE(rules_of(bob).empty());
+}
+
 TEST_F(TamperedRows, ChangesDoNotMakeABadRowFitAgain) {
     add_person("bob");
     by_hand("UPDATE users SET role = 3 WHERE name = 'bob'");

@@ -149,6 +149,18 @@ Decision decide(const ledger::User& user, const std::vector<ledger::Rule>& rules
     return decision;
 }
 
+SudoPolicy sudo_policy(const std::vector<ledger::Rule>& rules) {
+    SudoPolicy policy;
+    std::uint32_t grace_seconds = kMaxSudoGraceSeconds;
+    for (const ledger::Rule& rule : rules) {
+        policy.rule = std::max(policy.rule, rule.sudo); // the enumeration goes from lax to strict
+        if (rule.sudo == protocol::SudoRule::kFactor)
+            grace_seconds = std::min(grace_seconds, rule.sudo_grace_seconds);
+    }
+    if (policy.rule == protocol::SudoRule::kFactor) policy.grace = from_seconds(grace_seconds);
+    return policy;
+}
+
 std::vector<protocol::GrantLine> grant_lines(const std::vector<ledger::Rule>& rules) {
     std::vector<protocol::GrantLine> lines;
     for (const ledger::Rule& rule : rules) {

@@ -38,6 +38,16 @@ struct Decision {
 Decision decide(const ledger::User& user, const std::vector<ledger::Rule>& rules, const Login& login,
                 const ledger::Vm& vm);
 
+// What rules that allow a login say about sudo there: the strictest of them, and of those that ask for a code
+// the shortest grace.
+struct SudoPolicy {
+    protocol::SudoRule rule = protocol::SudoRule::kUnsaid;
+    Micros grace; // with kFactor
+};
+SudoPolicy sudo_policy(const std::vector<ledger::Rule>& rules);
+inline constexpr std::uint32_t kDefaultSudoGraceSeconds = 5 * 60;
+inline constexpr std::uint32_t kMaxSudoGraceSeconds = 15 * 60;
+
 // What the rules say at one VM, for authorized_keys: one line a rule, duplicates dropped, order kept.
 std::vector<protocol::GrantLine> grant_lines(const std::vector<ledger::Rule>& rules);
 

@@ -66,6 +66,43 @@ INSTANTIATE_TEST_SUITE_P(
                       SelectorCase{"db-*,env=prod", false}, SelectorCase{"zone=eu", false},
                       SelectorCase{"env=pro", false}));
 
+ledger::Rule sudo_rule(protocol::SudoRule sudo, std::uint32_t grace_seconds = 0) {
+    ledger::Rule out = rule("*", {"deploy"});
+    out.sudo = sudo;
+    out.sudo_grace_seconds = grace_seconds;
+    return out;
+}
+
+TEST(Sudo, IsAsTheStrictestRuleSays) {
+    using protocol::SudoRule;
+    const auto unsaid = sudo_rule(SudoRule::kUnsaid);
+    const auto free = sudo_rule(SudoRule::kFree);
+    const auto factor = sudo_rule(SudoRule::kFactor, 300);
+    const auto none = sudo_rule(SudoRule::kDenied);
+    EXPECT_EQ(sudo_policy({unsaid}).rule, SudoRule::kUnsaid);
+    EXPECT_EQ(sudo_policy({free, unsaid}).rule, SudoRule::kFree);
+    EXPECT_EQ(sudo_policy({unsaid, factor, free}).rule, SudoRule::kFactor);
+    EXPECT_EQ(sudo_policy({factor, none, free}).rule, SudoRule::kDenied);
+}
+
+TEST(Sudo, HasTheShortestGraceOfTheRulesThatAskForACode) {
+    using protocol::SudoRule;
+    const auto long_one = sudo_rule(SudoRule::kFactor, 600);
+    const auto short_one = sudo_rule(SudoRule::kFactor, 60);
+    EXPECT_EQ(sudo_policy({long_one, sudo_rule(SudoRule::kFree)}).grace, from_seconds(600));
+    EXPECT_EQ(sudo_policy({long_one, short_one}).grace, from_seconds(60));
+    EXPECT_EQ(sudo_policy({sudo_rule(SudoRule::kFactor, 0)}).grace, Micros{});
+    EXPECT_EQ(sudo_policy({sudo_rule(SudoRule::kFree)}).grace, Micros{});
+}
+
+TEST(Sudo, TakesAGraceOfAtMostFifteenMinutesAndWithACodeAlone) {
+    using protocol::SudoRule;
+    EXPECT_TRUE(validate_rule(sudo_rule(SudoRule::kFactor, 900)));
+    EXPECT_FALSE(validate_rule(sudo_rule(SudoRule::kFactor, 901)));
+    EXPECT_FALSE(validate_rule(sudo_rule(SudoRule::kFree, 60)));
+    EXPECT_FALSE(validate_rule(sudo_rule(SudoRule::kUnsaid, 60)));
+}
+
 TEST(Selector, RefusesWhatSelectsNothing) {
     for (const std::string text :
          {"", ",", "web-*,", "env=", "=prod", "web 7", "env=a=b", "web-[0-9]", "env=prod;x", "\xc3\xa4"}) {

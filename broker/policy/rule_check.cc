@@ -64,6 +64,15 @@ Status check_command(std::string_view command) {
     return {};
 }
 
+Status check_sudo(const ledger::Rule& rule) {
+    if (rule.sudo != protocol::SudoRule::kFactor && rule.sudo_grace_seconds != 0)
+        return usage("a grace for sudo that asks for no code",
+                     "add --sudo factor, or leave out --sudo-grace");
+    if (rule.sudo_grace_seconds > kMaxSudoGraceSeconds)
+        return usage("a grace of " + std::to_string(rule.sudo_grace_seconds) + " s for sudo", "use 0 to 15m");
+    return {};
+}
+
 } // namespace
 
 Result<ledger::Rule> validate_rule(ledger::Rule rule) {
@@ -80,6 +89,7 @@ Result<ledger::Rule> validate_rule(ledger::Rule rule) {
     LK_TRY(networks, canonical_networks(rule.from));
     rule.from = std::move(networks);
     LK_CHECK(check_command(rule.command));
+    LK_CHECK(check_sudo(rule));
     return rule;
 }
 
