@@ -89,6 +89,28 @@ std::string Factors::prompt(RowId user) {
 }
 
 Result<Outcome> Factors::check(RowId user, RowId key, std::string_view answer, const std::string& from) {
+    const Use use{from, "door.login", [&](ledger::Transaction& t, Outcome& accepted) -> Status {
+                      LK_TRY(owner, ledger::find_user(t, user));
+                      return open(t, user, key, owner ? owner->name.str() : std::string(), accepted);
+                  }};
+    auto outcome = judge(user, answer, use);
+    if (!outcome || !outcome->accepted || !listener_) return outcome;
+    const auto person = ledger_.read([&](ledger::Transaction& t) { return ledger::find_user(t, user); });
+    const auto keys = ledger_.read([&](ledger::Transaction& t) { return ledger::keys_of(t, user); });
+    if (!person || !*person || !keys) return outcome;
+    for (const ledger::Key& row : *keys) {
+        if (row.id == key) tell(**person, row, outcome->unlock);
+    }
+    return outcome;
+}
+
+Result<Outcome> Factors::step_up(RowId user, std::string_view answer, const std::string& from,
+                                 const Record& record) {
+    return judge(user, answer,
+                 {from, "sudo.deny", [&](ledger::Transaction& t, Outcome&) { return record(t); }});
+}
+
+Result<Outcome> Factors::judge(RowId user, std::string_view answer, const Use& use) {
     const Turn turn(*this, user);
     LK_TRY(standing, ledger_.read([&](ledger::Transaction& t) -> Result<Standing> {
         Standing found;
@@ -106,15 +128,15 @@ Result<Outcome> Factors::check(RowId user, RowId key, std::string_view answer, c
         return Outcome{false, "no such user", {}, {}};
     }
     if (standing.user->state != ledger::UserState::kActive) {
-        note_denied(*standing.user, "account locked", from);
+        note_denied(*standing.user, "account locked", use.from, use.denial);
         return Outcome{false, "account locked", {}, {}};
     }
     if (standing.failures.blocked_until > now) {
-        note_denied(*standing.user, "blocked", from);
+        note_denied(*standing.user, "blocked", use.from, use.denial);
         return Outcome{false, "blocked", standing.failures.blocked_until, {}};
     }
     std::string reason = standing.factors.empty() ? "no factor" : "wrong code";
-    if (answer.empty() || answer.size() > kMaxAnswer) return refuse(*standing.user, reason, from);
+    if (answer.empty() || answer.size() > kMaxAnswer) return refuse(*standing.user, reason, use.from);
     for (const ledger::FactorRow& factor : standing.factors) {
         plugin_host::Factor* const judge = plugin(factor.kind);
         if (judge == nullptr) continue;
@@ -123,14 +145,14 @@ Result<Outcome> Factors::check(RowId user, RowId key, std::string_view answer, c
             reason = "factor not available";
             continue;
         }
-        if (outcome->accepted) return accept(*standing.user, key, factor, outcome->next_state, from);
+        if (outcome->accepted) return accept(*standing.user, factor, outcome->next_state, use);
         if (factor.kind != "recovery" && is_plain_words(outcome->reason)) reason = outcome->reason;
     }
-    return refuse(*standing.user, reason, from);
+    return refuse(*standing.user, reason, use.from);
 }
 
-Result<Outcome> Factors::accept(const ledger::User& user, RowId key, const ledger::FactorRow& factor,
-                                const SecretBytes& next_state, const std::string& from) {
+Result<Outcome> Factors::accept(const ledger::User& user, const ledger::FactorRow& factor,
+                                const SecretBytes& next_state, const Use& use) {
     auto done = ledger_.write([&](ledger::Transaction& t) -> Result<Outcome> {
         LK_TRY(now_user, ledger::find_user(t, user.id));
         if (!now_user || now_user->state != ledger::UserState::kActive) {
@@ -141,36 +163,35 @@ Result<Outcome> Factors::accept(const ledger::User& user, RowId key, const ledge
         LK_CHECK(ledger::replace_factor_state(t, factor.id, factor.version, next_state));
         LK_CHECK(ledger::clear_failures(t, user.id));
         const std::string actor = user.name.str();
-        LK_CHECK(
-            ledger::append_audit(t, {actor, "factor.check", actor, "allow", detail(factor.kind, {}, from)}));
-        const Micros ends_at = t.now + options_.unlock_for;
+        LK_CHECK(ledger::append_audit(
+            t, {actor, "factor.check", actor, "allow", detail(factor.kind, {}, use.from)}));
         Outcome outcome{true, {}, {}, {}};
-        LK_TRY(live, ledger::live_unlock(t, user.id, key));
-        if (live) {
-            LK_CHECK(ledger::refresh_unlock(t, live->id, ends_at, t.now, actor));
-            outcome.unlock = *live;
-            outcome.unlock.ends_at = ends_at;
-            outcome.unlock.factor_at = t.now;
-        } else {
-            LK_TRY(opened, ledger::open_unlock(t, user.id, key, ends_at, t.now, actor));
-            outcome.unlock = opened;
-        }
+        LK_CHECK(use.effect(t, outcome));
         return outcome;
     });
-    if (done && done->accepted && listener_) {
-        auto keys = ledger_.read([&](ledger::Transaction& t) { return ledger::keys_of(t, user.id); });
-        if (keys) {
-            for (const ledger::Key& row : *keys) {
-                if (row.id == key) tell(user, row, done->unlock);
-            }
-        }
-    }
     // The same code won elsewhere between our reading and our writing.
-    if (!done && done.error().code == Code::kConflict) return refuse(user, "code used before", from);
+    if (!done && done.error().code == Code::kConflict) return refuse(user, "code used before", use.from);
     return done;
 }
 
-void Factors::note_denied(const ledger::User& user, const std::string& reason, const std::string& from) {
+Status Factors::open(ledger::Transaction& t, RowId user, RowId key, const std::string& actor,
+                     Outcome& outcome) const {
+    const Micros ends_at = t.now + options_.unlock_for;
+    LK_TRY(live, ledger::live_unlock(t, user, key));
+    if (live) {
+        LK_CHECK(ledger::refresh_unlock(t, live->id, ends_at, t.now, actor));
+        outcome.unlock = *live;
+        outcome.unlock.ends_at = ends_at;
+        outcome.unlock.factor_at = t.now;
+        return {};
+    }
+    LK_TRY(opened, ledger::open_unlock(t, user, key, ends_at, t.now, actor));
+    outcome.unlock = opened;
+    return {};
+}
+
+void Factors::note_denied(const ledger::User& user, const std::string& reason, const std::string& from,
+                          std::string_view action) {
     const Micros now = options_.clock->monotonic();
     {
         const std::lock_guard lock(mutex_);
@@ -180,7 +201,7 @@ void Factors::note_denied(const ledger::User& user, const std::string& reason, c
     }
     const std::string name = user.name.str();
     const Status written = ledger_.write([&](ledger::Transaction& t) {
-        return ledger::append_audit(t, {name, "door.login", name, "deny", detail({}, reason, from)});
+        return ledger::append_audit(t, {name, std::string(action), name, "deny", detail({}, reason, from)});
     });
     (void)written; // the denial stands without its row
 }

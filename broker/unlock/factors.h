@@ -51,9 +51,16 @@ public:
     // and the unlock of this key are one transaction.
     Result<Outcome> check(RowId user, RowId key, std::string_view answer, const std::string& from);
 
+    // The same judgement and the same count for sudo on a VM, without an unlock: a code that was typed on a
+    // VM opens nothing at the broker. `record` joins the transaction that accepts.
+    using Record = std::function<Status(ledger::Transaction&)>;
+    Result<Outcome> step_up(RowId user, std::string_view answer, const std::string& from,
+                            const Record& record);
+
     // An audit row for a person who proved their key and was turned away all the same: one a minute for each
     // user, so that a stolen key cannot fill the chain.
-    void note_denied(const ledger::User& user, const std::string& reason, const std::string& from);
+    void note_denied(const ledger::User& user, const std::string& reason, const std::string& from,
+                     std::string_view action = "door.login");
 
     // Called after each unlock that was opened or refreshed, on the caller's thread: for prefetch. Set it
     // before the first check; it must not block.
@@ -71,8 +78,18 @@ public:
 private:
     class Turn; // one check a user at a time
 
-    Result<Outcome> accept(const ledger::User& user, RowId key, const ledger::FactorRow& factor,
-                           const SecretBytes& next_state, const std::string& from);
+    // What a right code does besides being spent, in the same transaction.
+    using Effect = std::function<Status(ledger::Transaction&, Outcome&)>;
+    struct Use {
+        std::string from;
+        std::string_view denial; // audit action of what is denied without looking at the code
+        Effect effect;
+    };
+    Result<Outcome> judge(RowId user, std::string_view answer, const Use& use);
+    Result<Outcome> accept(const ledger::User& user, const ledger::FactorRow& factor,
+                           const SecretBytes& next_state, const Use& use);
+    Status open(ledger::Transaction& t, RowId user, RowId key, const std::string& actor,
+                Outcome& outcome) const;
     Result<Outcome> refuse(const ledger::User& user, const std::string& reason, const std::string& from);
 
     ledger::Ledger& ledger_;

@@ -98,6 +98,50 @@ TEST_F(UnlockFactors, OpenNothingOnAWrongCode) {
     EXPECT_FALSE(live());
 }
 
+TEST_F(UnlockFactors, StepUpWithoutOpeningAnUnlock) {
+    int records = 0;
+    const auto step_up = [&](std::string_view answer) {
+        return take(factors_->step_up(user_.id, answer, "vm:web-1", [&](ledger::Transaction&) -> Status {
+            ++records;
+            return {};
+        }));
+    };
+    EXPECT_FALSE(step_up("code-7").accepted);
+    EXPECT_EQ(records, 0);
+    EXPECT_TRUE(step_up("code-0").accepted);
+    EXPECT_EQ(records, 1);
+    EXPECT_FALSE(live());
+    EXPECT_FALSE(step_up("code-0").accepted) << "good once";
+    EXPECT_FALSE(check("code-0").accepted) << "at the door neither";
+}
+
+TEST_F(UnlockFactors, StepUpNeitherLengthensNorFreshensTheUnlock) {
+    ASSERT_TRUE(check("code-0").accepted);
+    const ledger::Unlock before = *live();
+    clock_.advance(from_seconds(3600));
+    const auto nothing = [](ledger::Transaction&) { return Status(); };
+    ASSERT_TRUE(take(factors_->step_up(user_.id, "code-1", "vm:web-1", nothing)).accepted);
+    EXPECT_EQ(live()->ends_at, before.ends_at);
+    EXPECT_EQ(live()->factor_at, before.factor_at);
+}
+
+TEST_F(UnlockFactors, SpendNoCodeWhoseRecordFails) {
+    const auto failing = [](ledger::Transaction&) -> Status { return fail(Code::kIo, "no"); };
+    EXPECT_FALSE(factors_->step_up(user_.id, "code-0", "vm:web-1", failing));
+    EXPECT_TRUE(check("code-0").accepted);
+}
+
+TEST_F(UnlockFactors, CountStepUpsAndLoginsTogether) {
+    const auto nothing = [](ledger::Transaction&) { return Status(); };
+    for (int i = 0; i < 3; ++i) EXPECT_FALSE(check("code-7").accepted);
+    EXPECT_FALSE(take(factors_->step_up(user_.id, "code-7", "vm:web-1", nothing)).accepted);
+    const Outcome fifth = take(factors_->step_up(user_.id, "code-7", "vm:web-1", nothing));
+    EXPECT_GT(fifth.blocked_until, clock_.now());
+    const Outcome right = take(factors_->step_up(user_.id, "code-0", "vm:web-1", nothing));
+    EXPECT_EQ(right.reason, "blocked");
+    EXPECT_FALSE(check("code-0").accepted);
+}
+
 TEST_F(UnlockFactors, RefuseTheSameCodeAgain) {
     ASSERT_TRUE(check("code-0").accepted);
     EXPECT_FALSE(check("code-0").accepted);
