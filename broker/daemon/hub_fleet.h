@@ -21,6 +21,7 @@ public:
     }
     bool is_connected(VmId vm) const override { return hub_.connected(vm); }
     Micros last_heard(VmId vm) const override { return hub_.last_heard(vm); }
+    bool has_step_up(VmId vm) const override { return hub_.has_step_up(vm); }
     void prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) override {
         hub_.prefetch(user, key, unlock);
     }

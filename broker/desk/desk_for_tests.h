@@ -39,12 +39,14 @@ public:
                                                  Micros deadline_monotonic) override;
     bool is_connected(VmId vm) const override;
     Micros last_heard(VmId vm) const override;
+    bool has_step_up(VmId vm) const override { return is_connected(vm) && !asks_nothing; }
     void prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) override;
 
     void connect(VmId vm) { connected_.insert(vm); }
     std::atomic<bool> is_silent = false;          // connected VMs do not confirm
     std::map<std::string, hub::VmAnswer> answers; // by name: what else a VM answers
     bool loses_all = false;                       // connected VMs leave while somebody waits for them
+    std::atomic<bool> asks_nothing = false;       // agents of before there was a step-up
     std::vector<std::uint64_t> ended;
     Result<protocol::SessionOutcome> outcome = protocol::SessionOutcome::kEnded;
     std::atomic<int> prefetches = 0;

@@ -19,6 +19,7 @@ public:
                                                          Micros deadline_monotonic) = 0;
     virtual bool is_connected(VmId vm) const = 0;
     virtual Micros last_heard(VmId vm) const = 0;
+    virtual bool has_step_up(VmId vm) const = 0; // connected, and its agent asks about sudo
     virtual void prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock) = 0;
 };
 

@@ -6,7 +6,7 @@
 
 namespace latchkey::hub {
 
-void Board::connect(VmId vm, Epoch confirmed, Micros now) {
+void Board::connect(VmId vm, Epoch confirmed, Micros now, bool has_step_up) {
     const std::lock_guard lock(mutex_);
     Entry& entry = entries_[vm.value];
     if (!entry.is_connected) ++connected_;
@@ -14,6 +14,7 @@ void Board::connect(VmId vm, Epoch confirmed, Micros now) {
     entry.is_refusing = false;
     entry.confirmed = std::max(entry.confirmed, confirmed);
     entry.last_heard = now;
+    entry.has_step_up = has_step_up;
 }
 
 void Board::disconnect(VmId vm, Micros now) {
@@ -47,6 +48,12 @@ bool Board::is_connected(VmId vm) const {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(vm.value);
     return found != entries_.end() && found->second.is_connected;
+}
+
+bool Board::has_step_up(VmId vm) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(vm.value);
+    return found != entries_.end() && found->second.is_connected && found->second.has_step_up;
 }
 
 std::size_t Board::connected_count() const {

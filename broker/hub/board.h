@@ -21,6 +21,7 @@ public:
         Epoch confirmed;
         Epoch troubled;    // up to here, but something is not done; 0: nothing
         Micros last_heard; // wall clock
+        bool has_step_up = false;
     };
     struct Receipt {
         VmId vm;
@@ -28,12 +29,13 @@ public:
         bool has_trouble = false;
     };
 
-    void connect(VmId vm, Epoch confirmed, Micros now);
+    void connect(VmId vm, Epoch confirmed, Micros now, bool has_step_up);
     void disconnect(VmId vm, Micros now);
     void confirm(const std::vector<Receipt>& receipts, Micros now);
     void refuse(VmId vm);
 
     bool is_connected(VmId vm) const;
+    bool has_step_up(VmId vm) const; // connected, and its agent asks about sudo
     std::size_t connected_count() const;
     std::unordered_map<std::uint64_t, Entry> entries() const;
     Entry entry(VmId vm) const;

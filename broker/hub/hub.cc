@@ -40,6 +40,17 @@ void name_thread(const char* name) {
     ::pthread_setname_np(::pthread_self(), name);
 }
 
+void name_threads(asio::thread_pool& pool, unsigned count, const char* name) {
+    const auto all_here = std::make_shared<std::latch>(count); // one name each, not one thread all
+    for (unsigned i = 0; i < count; ++i) {
+        asio::post(pool, [all_here, name] {
+            name_thread(name);
+            all_here->arrive_and_wait();
+        });
+    }
+    all_here->wait(); // a pool that stops before that would never end
+}
+
 // While it lives, threads start with every signal blocked: signals are the main thread's, and a write to a
 // closed socket is to be an error.
 class SignalsBlocked {
@@ -104,14 +115,8 @@ Status Hub::State::open() {
 void Hub::State::run() {
     asio::co_spawn(io, accept(), asio::detached);
     asio::co_spawn(io, keep_time(), asio::detached);
-    const auto all_here = std::make_shared<std::latch>(settings.workers); // one name each, not one thread all
-    for (unsigned i = 0; i < settings.workers; ++i) {
-        asio::post(pool, [all_here] {
-            name_thread("lk-hub-work");
-            all_here->arrive_and_wait();
-        });
-    }
-    all_here->wait(); // a pool that stops before that would never end
+    name_threads(pool, settings.workers, "lk-hub-work");
+    name_threads(step_up_pool, kStepUpWorkers, "lk-hub-step");
     parts.ledger.on_epoch([bell = bell](Epoch) { bell->ring(&State::epoch_moved); });
     parts.ledger.on_policy_change([bell = bell] { bell->ring(&State::policy_changed); });
     parts.ledger.on_access_taken([bell = bell] { bell->ring(&State::access_taken); });
@@ -136,7 +141,9 @@ void Hub::State::stop() {
     });
     if (thread.joinable()) thread.join();
     pool.stop();
+    step_up_pool.stop();
     pool.join();
+    step_up_pool.join();
 }
 
 Hub::Hub(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -203,6 +210,10 @@ Micros Hub::last_heard(VmId vm) const {
 
 bool Hub::connected(VmId vm) const {
     return state_->board.is_connected(vm);
+}
+
+bool Hub::has_step_up(VmId vm) const {
+    return state_->board.has_step_up(vm);
 }
 
 std::size_t Hub::connected_count() const {

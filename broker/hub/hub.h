@@ -16,6 +16,7 @@
 #include "broker/hub/receipts.h"
 #include "broker/issue/issuer.h"
 #include "broker/ledger/ledger.h"
+#include "broker/unlock/factors.h"
 #include "core/base/clock.h"
 #include "core/keys/private_key.h"
 #include "core/keys/public_key.h"
@@ -45,6 +46,7 @@ public:
         std::vector<keys::PublicKey> ledger_keys; // what VMs trust for statements
         const Clock& clock;
         std::function<void(LogLevel, std::string_view)> log; // any thread; may be empty
+        unlock::Factors* factors = nullptr; // judges codes for sudo; without it no agent asks
     };
 
     // Binds and starts the threads. kConfig for an address that does not parse, kIo where it cannot be bound.
@@ -70,6 +72,7 @@ public:
                                                  Micros deadline_monotonic);
     bool connected(VmId vm) const;
     Micros last_heard(VmId vm) const; // 0: not since this hub began
+    bool has_step_up(VmId vm) const; // connected, and its agent asks about sudo
     std::size_t connected_count() const;
 
 private:

@@ -48,7 +48,8 @@ protected:
                                             [this](LogLevel, std::string_view line) {
                                                 const std::lock_guard lock(log_mutex_);
                                                 log_.emplace_back(line);
-                                            }},
+                                            },
+                                        .factors = factors_},
                                        std::move(settings)));
     }
     bool has_logged(std::string_view part) {
@@ -70,6 +71,7 @@ protected:
     }
     TestAgent connect(const Member& member) { return TestAgent(hub_->port(), member.key); }
 
+    unlock::Factors* factors_ = nullptr; // who sets it, ends the hub before it goes
     keys::PrivateKey identity_ = new_private_key();
     std::mutex log_mutex_;
     std::vector<std::string> log_;

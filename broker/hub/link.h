@@ -19,6 +19,7 @@ namespace latchkey::hub {
 
 inline constexpr unsigned kMaxFetchesAtOnce = 8;       // being judged; one VM must not fill the pool
 inline constexpr std::size_t kMaxFetchesWaiting = 256; // an agent has no more open
+inline constexpr unsigned kMaxStepUpsAtOnce = 4;       // one VM must not keep the others from being judged
 // Session events become audit rows: a VM may write as many at once (what it kept while we were away), then so
 // many a second; it is not listened to meanwhile.
 inline constexpr double kMaxEventsAtOnce = 4096;
@@ -54,6 +55,7 @@ struct Link {
     protocol::TrustSet trust;    // as last sent
     unsigned fetches = 0;        // being judged
     std::deque<protocol::Fetch> waiting_fetches;
+    unsigned step_ups = 0; // being judged
     double event_tokens = kMaxEventsAtOnce;
     Micros events_filled_at;
 

@@ -177,6 +177,7 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
 
     protocol::Welcome answer;
     answer.software = settings.software;
+    if (parts.factors != nullptr) answer.capabilities.emplace_back(protocol::kStepUpCapability);
     answer.vm_id = vm.id;
     answer.vm_name = vm.name;
     answer.time = parts.clock.now();
@@ -200,7 +201,9 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     LinkPtr& place = agents[vm.id.value];
     if (place) place->tls->close(); // the same VM, back before we knew that it was gone
     place = link;
-    board.connect(vm.id, vm.confirmed_epoch, parts.clock.now());
+    const bool has_step_up =
+        std::ranges::find(hello.capabilities, protocol::kStepUpCapability) != hello.capabilities.end();
+    board.connect(vm.id, vm.confirmed_epoch, parts.clock.now(), has_step_up);
     link->send(answer);
     if (link->policy_seen != policy_changes) policy_changed(); // what we know of it may be from before
     log_of(LogLevel::kInfo, vm, "welcome agent", " epoch=" + std::to_string(theirs.value));
@@ -265,6 +268,13 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
             const auto is_far = [](std::int64_t micros) { return std::abs(micros) > kOffsetWorthTelling; };
             if (is_far(offset) != is_far(link->clock_offset_micros)) link->is_seen_due = true;
             link->clock_offset_micros = offset;
+            co_return Status();
+        }
+        case protocol::Type::kHubStepUp: {
+            auto asked = protocol::decode<protocol::HubStepUp>(frame);
+            wipe(frame.fields); // it holds a code
+            if (!asked) co_return fail(asked.error());
+            take_step_up(link, std::move(*asked));
             co_return Status();
         }
         case protocol::Type::kReceipt:

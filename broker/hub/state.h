@@ -2,9 +2,8 @@
 #pragma once
 // The hub behind its public face. Everything here belongs to the hub's thread, but for the board and what
 // says otherwise. Files: hub.cc (threads, public calls), accept.cc (connections and the tick), serve.cc (one
-// agent's conversation), fanout.cc (what goes to all), prefetch.cc (and to some), receipts.cc and
-// reports.cc (what comes back). Include it in .cc files
-// only.
+// agent's conversation), step_up.cc (sudo), fanout.cc (what goes to all), prefetch.cc (and to some),
+// receipts.cc and reports.cc (what comes back). Include it in .cc files only.
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -28,6 +27,8 @@
 
 namespace latchkey::hub {
 
+inline constexpr unsigned kStepUpWorkers = 4;
+
 using SslContextHandle = UniqueHandle<SSL_CTX, SSL_CTX_free>;
 
 struct Hub::State {
@@ -36,6 +37,7 @@ struct Hub::State {
           settings(std::move(chosen)),
           io(1),
           pool(settings.workers),
+          step_up_pool(kStepUpWorkers),
           acceptor(io),
           tick(io) {}
 
@@ -71,6 +73,10 @@ struct Hub::State {
     void take_fetch(const LinkPtr& link, protocol::Fetch fetch);
     asio::awaitable<void> answer_fetches(LinkPtr link, protocol::Fetch fetch);
     asio::awaitable<Status> refuse(LinkPtr link, Error error); // tells it, then waits for it to leave
+
+    // step_up.cc
+    void take_step_up(const LinkPtr& link, protocol::HubStepUp asked);
+    asio::awaitable<void> answer_step_up(LinkPtr link, std::shared_ptr<const protocol::HubStepUp> asked);
 
     // fanout.cc
     void epoch_moved();
@@ -121,9 +127,11 @@ struct Hub::State {
     Board board;                 // any thread
     EndWaits ends;               // any thread
     issue::DenyLog lines_of_vms; // any thread
+    issue::DenyLog sudo_denials; // any thread
 
     asio::io_context io;
     asio::thread_pool pool;
+    asio::thread_pool step_up_pool; // of its own: a factor's plugin may take its time
     asio::ip::tcp::acceptor acceptor;
     asio::steady_timer tick;
     SslContextHandle tls;
