@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // grant add | ls | rm
 #include <algorithm>
+#include <array>
 
 #include "broker/desk/command.h"
 #include "broker/desk/text.h"
 #include "broker/ledger/policy_rows.h"
+#include "broker/ledger/vms.h"
 #include "broker/policy/policy.h"
 
 namespace latchkey::desk {
 namespace {
 
 using ledger::Role;
+
+std::string sudo_text(const ledger::Rule& rule) {
+    return std::string(protocol::word_of(rule.sudo));
+}
 
 Record row_of(const ledger::Rule& rule) {
     return {
@@ -23,6 +29,8 @@ Record row_of(const ledger::Rule& rule) {
         {"from", text_or_null(rule.from)},
         {"verify_required", rule.verify_required, Shown::kJsonOnly},
         {"created_at", rule.created_at, Shown::kJsonOnly},
+        {"sudo", text_or_null(sudo_text(rule))},
+        {"sudo_grace_seconds", count(rule.sudo_grace_seconds), Shown::kJsonOnly},
         {"command", text_or_null(rule.command)},
     };
 }
@@ -46,13 +54,51 @@ std::string joined(const std::vector<std::string>& parts) {
     return text;
 }
 
+Status read_sudo(const Arguments& arguments, ledger::Rule& rule) {
+    using protocol::SudoRule;
+    const auto word = arguments.one("--sudo");
+    if (word) {
+        const std::array known = {SudoRule::kFree, SudoRule::kFactor, SudoRule::kDenied};
+        const auto found = std::ranges::find(known, *word, protocol::word_of);
+        if (found == known.end())
+            return fail(Code::kUsage, "--sudo '" + printable(*word) + "' is none of ours",
+                        "use free, factor or none");
+        rule.sudo = *found;
+    }
+    if (rule.sudo == SudoRule::kFactor) rule.sudo_grace_seconds = policy::kDefaultSudoGraceSeconds;
+    const auto grace = arguments.one("--sudo-grace");
+    if (!grace) return {};
+    if (rule.sudo != SudoRule::kFactor)
+        return fail(Code::kUsage, "--sudo-grace without --sudo factor", "add: --sudo factor");
+    rule.sudo_grace_seconds = 0;
+    if (*grace == "0") return {};
+    LK_TRY(span, parse_span(*grace, "--sudo-grace"));
+    rule.sudo_grace_seconds = static_cast<std::uint32_t>(span.seconds());
+    return {};
+}
+
+// sudo is asked about where the agent is new enough; on the others it stays as it was.
+std::string older_agents(const Call& call, const ledger::Rule& rule, const std::vector<ledger::Vm>& vms) {
+    constexpr std::size_t kMostNamed = 5;
+    std::string names;
+    std::size_t found = 0;
+    for (const ledger::Vm& vm : vms) {
+        const auto selected = policy::vm_matches(rule.vm_selector, vm);
+        if (!selected || !*selected || !call.context.fleet.is_connected(vm.id)) continue;
+        if (call.context.fleet.has_step_up(vm.id)) continue;
+        if (++found <= kMostNamed) names += (names.empty() ? "" : ", ") + vm.name.str();
+    }
+    if (found > kMostNamed) names += ", …";
+    return names;
+}
+
 Result<ledger::Rule> rule_asked(const Call& call) {
     const Arguments& arguments = call.arguments;
     for (const char* flag : {"--group", "--vm", "--login"}) {
         if (!arguments.has(flag)) {
             return fail(Code::kUsage, std::string(flag) + " is missing",
                         "usage: grant add --group G --vm SELECTOR --login L[,L…] [--ttl 1h] [--from CIDR] "
-                        "[--command C] [--allow pty,…]");
+                        "[--command C] [--allow pty,…] [--sudo free|factor|none]");
         }
     }
     ledger::Rule rule;
@@ -73,6 +119,7 @@ Result<ledger::Rule> rule_asked(const Call& call) {
     }
     rule.allow = split_commas(arguments.all("--allow"));
     rule.verify_required = arguments.has("--verify-required");
+    LK_CHECK(read_sudo(arguments, rule));
     return policy::validate_rule(std::move(rule));
 }
 
@@ -85,6 +132,13 @@ Status add(Call& call) {
         row.group_name = group.name;
         return ledger::add_rule(t, std::move(row), call.actor());
     }));
+    if (rule.sudo == protocol::SudoRule::kFactor || rule.sudo == protocol::SudoRule::kDenied) {
+        LK_TRY(vms, call.read([](ledger::Transaction& t) { return ledger::list_vms(t); }));
+        const std::string older = older_agents(call, rule, vms);
+        if (!older.empty())
+            call.console.err("the agents of " + older +
+                             " are too old to ask about sudo; it stays open there: update latchkey-agent\n");
+    }
     call.done(row_of(rule), "added grant " + std::to_string(rule.id.value) + ": group " +
                                 rule.group_name.str() + " may log in to " + printable(rule.vm_selector) +
                                 " as " + joined(login_texts(rule.logins)));
@@ -117,7 +171,7 @@ std::span<const Command> grant_commands() {
     static const std::vector<Command> table = {
         {"grant add",
          "--group G --vm SELECTOR --login L[,L…] [--ttl 1h] [--from CIDR] [--command C] [--allow "
-         "pty,port-forwarding,…] [--verify-required]",
+         "pty,port-forwarding,…] [--verify-required] [--sudo free|factor|none] [--sudo-grace 5m]",
          "let a group log in to VMs",
          Role::kAdmin,
          Freshness::kRecent,
@@ -130,7 +184,9 @@ std::span<const Command> grant_commands() {
           {"--from", true, true},
           {.name = "--command", .is_text = true},
           {"--allow", true, true},
-          {"--verify-required", false}},
+          {"--verify-required", false},
+          {"--sudo"},
+          {"--sudo-grace"}},
          add},
         {"grant ls",
          "",

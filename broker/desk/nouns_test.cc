@@ -112,10 +112,44 @@ TEST_F(DeskNouns, GrantsAreCheckedBeforeTheyAreKept) {
           "grant add --group dev --vm web --login 'a b'",
           "grant add --group dev --vm web --login deploy --ttl 10y",
           "grant add --group dev --vm web --login deploy --from nowhere",
-          "grant add --group dev --vm web --login deploy --allow everything"}) {
+          "grant add --group dev --vm web --login deploy --allow everything",
+          "grant add --group dev --vm web --login deploy --sudo maybe",
+          "grant add --group dev --vm web --login deploy --sudo-grace 5m",
+          "grant add --group dev --vm web --login deploy --sudo free --sudo-grace 5m",
+          "grant add --group dev --vm web --login deploy --sudo factor --sudo-grace 16m"}) {
         EXPECT_NE(run(admin_, line), 0) << line;
     }
     EXPECT_EQ(as_json(admin_, "grant ls")["grants"].size(), before);
+}
+
+TEST_F(DeskNouns, GrantSaysWhatItSaysOfSudo) {
+    const auto add = [&](const std::string& flags) {
+        return as_json(admin_, "grant add --group dev --vm web --login deploy" + flags);
+    };
+    EXPECT_EQ(add("")["sudo"], nullptr);
+    EXPECT_EQ(add(" --sudo free")["sudo"], "free");
+    EXPECT_EQ(add(" --sudo none")["sudo"], "none");
+    const json factor = add(" --sudo factor");
+    EXPECT_EQ(factor["sudo"], "factor");
+    EXPECT_EQ(factor["sudo_grace_seconds"], 300);
+    EXPECT_EQ(add(" --sudo factor --sudo-grace 0")["sudo_grace_seconds"], 0);
+    EXPECT_EQ(add(" --sudo factor --sudo-grace 15m")["sudo_grace_seconds"], 900);
+}
+
+TEST_F(DeskNouns, GrantAddWarnsOfAgentsThatAskNothingAboutSudo) {
+    const ledger::Vm vm = add_vm("web-1");
+    fleet_->connect(vm.id);
+    const std::string line = "grant add --group dev --vm web-* --login deploy --sudo factor";
+    out(admin_, line);
+    EXPECT_EQ(console_.stderr_text, "");
+    EXPECT_EQ(as_json(admin_, "vm show web-1")["asks_about_sudo"], true);
+    fleet_->asks_nothing = true;
+    out(admin_, line);
+    EXPECT_THAT(console_.stderr_text, HasSubstr("web-1"));
+    EXPECT_THAT(console_.stderr_text, HasSubstr("update latchkey-agent"));
+    EXPECT_EQ(as_json(admin_, "vm show web-1")["asks_about_sudo"], false);
+    out(admin_, "grant add --group dev --vm db-* --login deploy --sudo factor");
+    EXPECT_EQ(console_.stderr_text, "");
 }
 
 TEST_F(DeskNouns, GrantAddKeepsWhatItWasGivenAndGrantRmRemovesIt) {

@@ -102,6 +102,12 @@ std::vector<std::string> report_texts(const std::vector<ledger::VmReport>& repor
     return texts;
 }
 
+// Known of a connected VM alone.
+Value asks_about_sudo(const Call& call, const ledger::Vm& vm) {
+    if (!call.context.fleet.is_connected(vm.id)) return {};
+    return call.context.fleet.has_step_up(vm.id);
+}
+
 Status show(Call& call) {
     LK_TRY(seen, look(call));
     LK_TRY(name, VmName::parse(call.arguments.at(0)));
@@ -120,6 +126,7 @@ Status show(Call& call) {
             {"key", key_line(vm)},
             {"joined_at", vm.joined_at},
             {"software", text_or_null(vm.software)},
+            {"asks_about_sudo", asks_about_sudo(call, vm)},
             {"confirmed_epoch", count(vm.confirmed_epoch.value)},
             {"broker_epoch", count(seen.epoch.value)},
             {"clock_offset_ms", vm.clock_offset_micros / 1000},
