@@ -75,7 +75,8 @@ Result<VerifiedGrant> verify_grant(const protocol::Grant& grant, const JudgedBy&
                                  .serial = content.serial,
                                  .certificate = grant.certificate,
                                  .statement = grant.statement,
-                                 .lines = grant.lines};
+                                 .lines = grant.lines,
+                                 .sudo = protocol::sudo_rule_of(grant)};
     LK_CHECK(still_holds(verified, by));
     return verified;
 }

@@ -57,6 +57,7 @@ struct VerifiedGrant {
     Bytes certificate; // the blob alone: a thousand of these are held, and parsing one costs microseconds
     Bytes statement;
     std::vector<protocol::GrantLine> lines;
+    protocol::SudoRule sudo = protocol::SudoRule::kUnsaid;
 
     revocation::Credential credential(const VmName& vm) const;
 };

@@ -21,7 +21,8 @@ struct Permit {
 constexpr std::array kPermits = {
     Permit{Type::kAuthorize, Asker::kHelper}, Permit{Type::kAccountCheck, Asker::kRoot},
     Permit{Type::kSessionOpen, Asker::kRoot}, Permit{Type::kSessionClose, Asker::kRoot},
-    Permit{Type::kAgentStatus, Asker::kRoot},
+    Permit{Type::kAgentStatus, Asker::kRoot}, Permit{Type::kStepUp, Asker::kRoot},
+    Permit{Type::kStepUpCode, Asker::kRoot},
 };
 
 Bytes refused(Code code, std::string message, std::string next = {}) {
@@ -60,7 +61,21 @@ void Front::answer(const Peer& peer, const protocol::Frame& request, const Reply
             });
         case Type::kAccountCheck:
             return with<protocol::AccountCheck>(request, reply, [&](const protocol::AccountCheck& asked) {
+                if (is_sudo(asked.service))
+                    return step_ups_.check(peer.pid, asked, [reply](protocol::AccountAnswer answer) {
+                        reply(protocol::encode(answer));
+                    });
                 reply(protocol::encode(accounts_.check(peer.pid, asked)));
+            });
+        case Type::kStepUp:
+            return with<protocol::StepUp>(request, reply, [&](const protocol::StepUp& asked) {
+                step_ups_.ask(peer.pid, asked,
+                              [reply](protocol::StepUpAnswer answer) { reply(protocol::encode(answer)); });
+            });
+        case Type::kStepUpCode:
+            return with<protocol::StepUpCode>(request, reply, [&](const protocol::StepUpCode& asked) {
+                step_ups_.judge(peer.pid, asked,
+                                [reply](protocol::StepUpAnswer answer) { reply(protocol::encode(answer)); });
             });
         case Type::kSessionOpen:
             return with<protocol::SessionOpen>(request, reply, [&](const protocol::SessionOpen& asked) {

@@ -10,6 +10,7 @@
 
 #include "agent/gate/account_gate.h"
 #include "agent/gate/key_gate.h"
+#include "agent/gate/step_ups.h"
 
 namespace latchkey::agent {
 
@@ -27,8 +28,14 @@ public:
     using Reply = std::function<void(Bytes)>;
 
     // helper_uid: who runs the helper besides root; root's own where that user does not exist.
-    Front(AgentState& state, KeyGate& keys, AccountGate& accounts, SessionBook& sessions, uid_t helper_uid)
-        : state_(state), keys_(keys), accounts_(accounts), sessions_(sessions), helper_uid_(helper_uid) {}
+    Front(AgentState& state, KeyGate& keys, AccountGate& accounts, SessionBook& sessions, StepUps& step_ups,
+          uid_t helper_uid)
+        : state_(state),
+          keys_(keys),
+          accounts_(accounts),
+          sessions_(sessions),
+          step_ups_(step_ups),
+          helper_uid_(helper_uid) {}
 
     // Calls `reply` exactly once, perhaps later.
     void answer(const Peer& peer, const protocol::Frame& request, const Reply& reply);
@@ -42,6 +49,7 @@ private:
     KeyGate& keys_;
     AccountGate& accounts_;
     SessionBook& sessions_;
+    StepUps& step_ups_;
     uid_t helper_uid_;
     std::string broker_;
     bool is_connected_ = false;

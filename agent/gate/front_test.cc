@@ -54,7 +54,7 @@ TEST_F(FrontTest, LetsRootAskForEverythingAndOthersForNothing) {
 TEST_F(FrontTest, RefusesWhatDoesNotParseAndWhatItDoesNotKnow) {
     const Peer root{kMonitor, 0};
     EXPECT_EQ(say(root, protocol::Frame{Type::kAccountCheck, {1, 2, 3}}).type, Type::kRefused);
-    EXPECT_EQ(say(root, protocol::Frame{Type::kStepUp, {}}).type, Type::kUnsupported);
+    EXPECT_EQ(say(root, protocol::Frame{static_cast<Type>(200), {}}).type, Type::kUnsupported);
     EXPECT_EQ(say(root, protocol::Frame{Type::kRevoke, {}}).type, Type::kUnsupported)
         << "the broker's words count on the broker's connection only";
 }

@@ -82,8 +82,8 @@ void KeyGate::allow(const Question& question, const VerifiedGrant& grant) {
     KeyLines lines =
         key_lines(grant, question.offer.is_certificate(), state_.broker_clock.to_wall(grant.ends_at));
     if (lines.lines.empty()) return deny(question, lines.why_none);
-    const bool has_room =
-        monitors_.allow(question.monitor, {question.offer, grant.credential(state_.vm), grant.ends_at});
+    const bool has_room = monitors_.allow(
+        question.monitor, {question.offer, grant.credential(state_.vm), grant.ends_at, grant.sudo});
     if (!has_room) return deny(question, "too many logins at once on this VM");
     log_debug("allow " + describe(question.offer) + " user=" + grant.user.str());
     protocol::Authorized answer;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/decide/verified_grant.h"
+#include "agent/sessions/process.h"
 #include "agent/sessions/sessions.h"
 
 namespace latchkey::agent {
@@ -20,6 +21,7 @@ struct AllowedLogin {
     Offer offer;
     revocation::Credential credential;
     Micros ends_at; // broker time
+    protocol::SudoRule sudo = protocol::SudoRule::kUnsaid;
 };
 
 // Where the facts about processes come from: /proc, or a test.
@@ -29,6 +31,8 @@ public:
     virtual Result<ProcessId> find(pid_t pid) const = 0;
     virtual Result<ProcessId> parent_of(const ProcessId& child) const = 0;
     virtual std::string logind_session_of(const ProcessId& process) const = 0;
+    // The logind session in whose scope it sits, whoever made that; empty for none.
+    virtual std::string scope_of(const ProcessId& process) const = 0;
 };
 
 class ProcProcesses : public Processes {
@@ -37,6 +41,11 @@ public:
     Result<ProcessId> parent_of(const ProcessId& child) const override { return agent::parent_of(child); }
     std::string logind_session_of(const ProcessId& process) const override {
         return agent::logind_session_of(process);
+    }
+    std::string scope_of(const ProcessId& process) const override {
+        std::string scope = agent::scope_of(process.pid);
+        const auto same = agent::process_of(process.pid);
+        return same && *same == process ? scope : std::string();
     }
 };
 

@@ -44,8 +44,8 @@ struct Connection : std::enable_shared_from_this<Connection> {
         timer.cancel();
         socket.close(ignored);
     }
-    void limit_time() {
-        timer.expires_after(std::chrono::microseconds(kLocalTime.value));
+    void limit_time(Micros limit) {
+        timer.expires_after(std::chrono::microseconds(limit.value));
         timer.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
             if (!error) self->close();
         });
@@ -133,13 +133,15 @@ asio::awaitable<void> LocalServer::State::accept() {
 }
 
 asio::awaitable<void> LocalServer::State::serve(std::shared_ptr<Connection> connection) {
-    connection->limit_time();
+    connection->limit_time(kLocalTime);
     const auto peer = peer_of(connection->socket.native_handle());
     const auto frame = co_await connection->read();
     if (!peer || !frame) {
         connection->close();
         co_return;
     }
+    // It came whole within kLocalTime; its answer may take as long as that question is given.
+    if (frame->type == protocol::Type::kStepUpCode) connection->limit_time(protocol::kStepUpCodeTime);
     handler(*peer, *frame, [connection](Bytes answer) { connection->reply(std::move(answer)); });
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The agent's Unix socket: one request, one answer a connection, 2 s in all, kMaxConnections at once. Who is
-// at the other end the kernel says (SO_PEERCRED); what they may ask, the handler judges. On the thread that
-// runs the io_context, which outlives it, as does what the handler points to.
+// The agent's Unix socket: one request, one answer a connection, 2 s in all (more for a StepUpCode),
+// kMaxConnections at once. Who is at the other end the kernel says (SO_PEERCRED); what they may ask, the
+// handler judges. On the thread that runs the io_context, which outlives it, as does what the handler points
+// to.
 
 #include <functional>
 #include <memory>

@@ -77,7 +77,8 @@ struct Agent::Parts {
           fetches(state, loop, hub),
           keys(state, fetches, monitors, processes),
           accounts(state, loop, monitors, sessions, processes),
-          front(state, keys, accounts, sessions, helper.uid),
+          step_ups(state, loop, hub, monitors, sessions, processes),
+          front(state, keys, accounts, sessions, step_ups, helper.uid),
           disk(loop),
           keeper(state, sessions, disk, folder),
           receipts(loop, folder),
@@ -88,6 +89,7 @@ struct Agent::Parts {
     void beat() {
         sessions.sweep();
         monitors.drop_dead(processes);
+        step_ups.drop_dead();
         state.grants.drop_ended(state.judged());
         if (revoker) revoker->tidy();
         keeper.try_again();
@@ -109,6 +111,7 @@ struct Agent::Parts {
     Fetches fetches;
     KeyGate keys;
     AccountGate accounts;
+    StepUps step_ups;
     Front front;
     DiskQueue disk;
     Keeper keeper;
@@ -164,7 +167,7 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
     parts->revoker.emplace(Revoker::Parts{state, parts->loop, parts->disk, parts->hub, parts->sessions,
                                           parts->folder, *parts->identity});
     parts->talk.emplace(BrokerTalk::Parts{state, parts->fetches, *parts->revoker, parts->sessions,
-                                          parts->front, parts->keeper, parts->hub});
+                                          parts->front, parts->keeper, parts->hub, parts->step_ups});
     parts->receipts.restore();
     parts->revoker->on_receipt(
         [&log = parts->receipts](const protocol::Receipt& receipt) { log.keep(receipt); });

@@ -11,6 +11,7 @@ namespace latchkey::agent {
 protocol::Hello BrokerTalk::hello() {
     protocol::Hello hello;
     hello.software = "latchkey-agent " + std::string(kAgentVersion);
+    hello.capabilities.emplace_back(protocol::kStepUpCapability);
     hello.epoch = parts_.revoker.epoch_on_disk();
     hello.time = parts_.state.clock.now();
     return hello;
@@ -37,6 +38,7 @@ Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
     state.beat = from_seconds(std::clamp<std::int64_t>(welcome.heartbeat_seconds, 1, 300));
     LK_CHECK(adopt(welcome.trust));
     state.grants.make_stale(); // a Refresh may have been missed
+    parts_.step_ups.meet_broker(welcome.capabilities);
     state.lease.begin_catch_up();
     state.troubles.clear(TroubleKind::kBroker);
     parts_.front.set_connected(true);
@@ -93,6 +95,12 @@ Status BrokerTalk::take(const protocol::Frame& frame) {
         case Type::kRefresh: {
             LK_TRY(refresh, protocol::decode<protocol::Refresh>(frame));
             parts_.state.grants.make_stale();
+            parts_.step_ups.make_stale();
+            return {};
+        }
+        case Type::kHubStepUpAnswer: {
+            LK_TRY(answer, protocol::decode<protocol::HubStepUpAnswer>(frame));
+            parts_.step_ups.take(answer);
             return {};
         }
         case Type::kSessionEnd: {
@@ -132,6 +140,7 @@ void BrokerTalk::lost(const Error& why) {
     parts_.state.lease.go_offline();
     parts_.front.set_connected(false);
     parts_.fetches.fail_all("the connection to the broker was lost");
+    parts_.step_ups.lose_broker();
     const std::string line = why.line();
     if (line == last_reason_) return;
     last_reason_ = line;

@@ -21,6 +21,7 @@ public:
         Front& front;
         Keeper& keeper;
         HubPort& hub;
+        StepUps& step_ups;
     };
     explicit BrokerTalk(const Parts& parts) : parts_(parts) {}
 
