@@ -3,8 +3,8 @@
 
 namespace latchkey::pam {
 
-Result<protocol::Frame> ask_agent(const std::string& socket, ByteView request) {
-    const auto deadline = posix::Deadline::after(kAgentTimeLimit);
+Result<protocol::Frame> ask_agent(const std::string& socket, ByteView request, Micros limit) {
+    const auto deadline = posix::Deadline::after(limit);
     LK_TRY(stream, posix::Stream::connect_unix(socket, deadline));
     LK_CHECK(stream.send(request, deadline));
     LK_TRY(frame, stream.receive(protocol::kLocalFrameLimit, deadline));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One question to the agent, one answer, within two seconds in all. Blocking. Any failure, a refusal of the
-// agent included, is an Error: the caller falls back to the list of managed logins.
+// One question to the agent, one answer, within two seconds in all (a code: six). Blocking. Any failure, a
+// refusal of the agent included, is an Error: the caller falls back to the list of managed logins.
 
 #include <string>
 
@@ -12,7 +12,8 @@ namespace latchkey::pam {
 
 inline constexpr Micros kAgentTimeLimit = from_seconds(2);
 
-Result<protocol::Frame> ask_agent(const std::string& socket, ByteView request);
+Result<protocol::Frame> ask_agent(const std::string& socket, ByteView request,
+                                  Micros limit = kAgentTimeLimit);
 
 template <class Answer, class Request>
 Result<Answer> ask(const std::string& socket, const Request& request) {

@@ -6,6 +6,7 @@
 #include "pam/agent.h"
 #include "pam/managed_logins.h"
 #include "pam/session_scope.h"
+#include "pam/step_up.h"
 
 namespace latchkey::pam {
 namespace {
@@ -46,6 +47,7 @@ int without_login(const Error& error) {
 } // namespace
 
 int check_account(const Caller& caller, const Options& options) {
+    if (is_sudo_of_root(caller)) return PAM_IGNORE;
     const auto login = caller.login();
     if (!login) return without_login(login.error());
     protocol::AccountCheck question;
@@ -54,6 +56,9 @@ int check_account(const Caller& caller, const Options& options) {
     question.remote_host = caller.item(PAM_RHOST);
     const auto answer = ask<protocol::AccountAnswer>(options.socket, question);
     if (!answer) return without_agent(caller, options, *login, answer.error());
+    // sudo's person is known and sits there; a stranger at sshd's door is told nothing.
+    if (answer->verdict == protocol::Verdict::kDeny && is_sudo(caller))
+        caller.tell("Latchkey: " + answer->reason);
     return by_verdict(caller, *login, answer->verdict, answer->reason);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "pam/facilities.h"
+#include "pam/step_up.h"
 
 namespace latchkey::pam {
 namespace {
@@ -64,16 +65,16 @@ LK_PAM_ENTRY int pam_sm_close_session(pam_handle_t* handle, int /*flags*/, int c
     return latchkey::pam::run(handle, count, words, latchkey::pam::close_session).code;
 }
 
-// Not ours yet: who lists the module there by mistake is neither let in nor kept out by it.
-LK_PAM_ENTRY int pam_sm_authenticate(pam_handle_t* /*handle*/, int /*flags*/, int /*count*/,
-                                     const char** /*words*/) {
-    return PAM_IGNORE;
+// sudo passes PAM_SILENT always; what is said here is said to be read.
+LK_PAM_ENTRY int pam_sm_authenticate(pam_handle_t* handle, int /*flags*/, int count, const char** words) {
+    return latchkey::pam::run(handle, count, words, latchkey::pam::authenticate).code;
 }
 
-LK_PAM_ENTRY int pam_sm_setcred(pam_handle_t* /*handle*/, int /*flags*/, int /*count*/,
-                                const char** /*words*/) {
-    return PAM_IGNORE;
+LK_PAM_ENTRY int pam_sm_setcred(pam_handle_t* handle, int /*flags*/, int count, const char** words) {
+    return latchkey::pam::run(handle, count, words, latchkey::pam::set_credentials).code;
 }
+
+// Not ours: who lists the module there by mistake is neither let in nor kept out by it.
 
 LK_PAM_ENTRY int pam_sm_chauthtok(pam_handle_t* /*handle*/, int /*flags*/, int /*count*/,
                                   const char** /*words*/) {

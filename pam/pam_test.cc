@@ -61,10 +61,11 @@ protected:
                                  " scope=optional socket=" + socket + " managed=" + managed() + " " + more +
                                  "\n";
         std::ofstream file(folder_ / service);
-        for (const std::string facility : {"account", "session"}) {
+        for (const std::string facility : {"auth", "account", "session"}) {
             file << facility << line << facility << " requisite pam_deny.so\n"
                  << facility
-                 << " requisite pam_debug.so acct=authtok_expired open_session=authtok_expired"
+                 << " requisite pam_debug.so auth=authtok_expired cred=authtok_expired"
+                    " acct=authtok_expired open_session=authtok_expired"
                     " close_session=authtok_expired\n";
         }
         file.close();
@@ -239,6 +240,125 @@ TEST_F(Module, RefusesTheSessionOfAManagedLoginWithoutAnAgent) {
     write_managed("alice\n");
     EXPECT_EQ(run("open_session", "sshd").status, 255);
     EXPECT_EQ(run("open_session", "sshd", "", "carol").out, "ignore\n");
+}
+
+protocol::StepUpAnswer step_up_answer(protocol::StepUpVerdict verdict, const std::string& reason = {}) {
+    protocol::StepUpAnswer answer;
+    answer.verdict = verdict;
+    answer.reason = reason;
+    if (verdict == protocol::StepUpVerdict::kAsk) answer.prompt = "Latchkey code for bob on web-1: ";
+    return answer;
+}
+
+class Sudo : public Module {
+protected:
+    // The first answer to the question whether a code is due, the second to the code.
+    void answer_sudo(protocol::StepUpAnswer first, protocol::StepUpAnswer second = {}) {
+        agent_ = std::make_unique<FakeAgent>([first, second](const protocol::Frame& frame) {
+            return protocol::encode(frame.type == protocol::Type::kStepUp ? first : second);
+        });
+    }
+    std::string sudo(const std::string& words, const std::string& login = "alice") {
+        return run(words, "sudo", "", login).out;
+    }
+};
+
+using protocol::StepUpVerdict;
+
+TEST_F(Sudo, AsksForACodeInThePromptAndTakesTheRightOne) {
+    answer_sudo(step_up_answer(StepUpVerdict::kAsk), step_up_answer(StepUpVerdict::kAllow));
+    EXPECT_EQ(sudo("code=123456 authenticate setcred"),
+              "asks <Latchkey code for bob on web-1: >\nsuccess\nsuccess\n");
+    ASSERT_EQ(agent_->requests().size(), 2U);
+    const auto asked = protocol::decode<protocol::StepUp>(agent_->requests()[0]);
+    ASSERT_TRUE(asked);
+    EXPECT_EQ(asked->login.str(), "alice");
+    EXPECT_EQ(asked->service, "sudo");
+    const auto judged = protocol::decode<protocol::StepUpCode>(agent_->requests()[1]);
+    ASSERT_TRUE(judged);
+    EXPECT_EQ(as_text(judged->code.view()), "123456");
+}
+
+TEST_F(Sudo, RefusesAWrongCodeAndSaysWhy) {
+    answer_sudo(step_up_answer(StepUpVerdict::kAsk),
+                step_up_answer(StepUpVerdict::kAsk, "this code has been used; wait for the next one"));
+    EXPECT_EQ(sudo("code=123456 authenticate setcred"),
+              "asks <Latchkey code for bob on web-1: >\n"
+              "says <Latchkey: this code has been used; wait for the next one>\nauth_err\nignore\n");
+}
+
+TEST_F(Sudo, GivesUpWhereAnotherTryChangesNothing) {
+    answer_sudo(step_up_answer(StepUpVerdict::kDeny, "policy allows no sudo"));
+    EXPECT_EQ(sudo("code=123456 authenticate"),
+              "says <Latchkey: policy allows no sudo>\ncred_insufficient\n");
+    answer_sudo(step_up_answer(StepUpVerdict::kAsk), step_up_answer(StepUpVerdict::kDeny, "locked"));
+    EXPECT_NE(sudo("code=123456 authenticate").find("says <Latchkey: locked>\ncred_insufficient\n"),
+              std::string::npos);
+}
+
+TEST_F(Sudo, AsksNothingInItsGraceNorWhereLatchkeyHasNoSay) {
+    answer_sudo(step_up_answer(StepUpVerdict::kAllow));
+    EXPECT_EQ(sudo("authenticate setcred"), "success\nsuccess\n");
+    answer_sudo(step_up_answer(StepUpVerdict::kUnmanaged));
+    EXPECT_EQ(sudo("authenticate setcred"), "ignore\nignore\n");
+}
+
+TEST_F(Sudo, FailsAtOnceWhereNobodyCanBeAsked) {
+    answer_sudo(step_up_answer(StepUpVerdict::kAsk), step_up_answer(StepUpVerdict::kAllow));
+    EXPECT_EQ(sudo("authenticate"),
+              "asks <Latchkey code for bob on web-1: >\n"
+              "says <Latchkey: a code is needed, and sudo may not or cannot ask for it here>\n"
+              "cred_insufficient\n");
+    EXPECT_EQ(agent_->requests().size(), 1U);
+}
+
+TEST_F(Sudo, JudgesNoEmptyCode) {
+    answer_sudo(step_up_answer(StepUpVerdict::kAsk), step_up_answer(StepUpVerdict::kAllow));
+    EXPECT_NE(sudo("code= authenticate").find("says <Latchkey: no code was given>\nauth_err\n"),
+              std::string::npos);
+    EXPECT_EQ(agent_->requests().size(), 1U);
+}
+
+TEST_F(Sudo, WithoutAnAgentIsDeniedToManagedLoginsAlone) {
+    write_managed("alice\n");
+    EXPECT_NE(sudo("code=123456 authenticate").find("does not answer"), std::string::npos);
+    EXPECT_NE(sudo("code=123456 authenticate").find("\ncred_insufficient\n"), std::string::npos);
+    EXPECT_EQ(sudo("code=123456 authenticate", "carol"), "ignore\n");
+}
+
+TEST_F(Sudo, AsksInNoOtherServiceForAnotherAccountsPassword) {
+    answer_sudo(step_up_answer(StepUpVerdict::kAsk), step_up_answer(StepUpVerdict::kAllow));
+    for (const char* service : {"su", "sshd", "lab"}) {
+        EXPECT_EQ(run("code=123456 authenticate setcred", service).out, "ignore\nignore\n") << service;
+    }
+    EXPECT_TRUE(agent_->requests().empty());
+}
+
+TEST_F(Sudo, SaysWhyItsAccountPhaseIsRefused) {
+    answer(account_answer(protocol::Verdict::kDeny));
+    EXPECT_EQ(sudo("acct_mgmt"), "says <Latchkey: because>\nperm_denied\n");
+    EXPECT_EQ(run("acct_mgmt", "sshd").out, "perm_denied\n") << "a stranger is told nothing";
+}
+
+TEST_F(Sudo, IsNotGatedWhereRootCallsIt) {
+    answer(account_answer(protocol::Verdict::kDeny));
+    EXPECT_EQ(sudo("ruser=root acct_mgmt"), "ignore\n");
+    EXPECT_TRUE(agent_->requests().empty());
+    EXPECT_EQ(sudo("ruser=daemon acct_mgmt"), "says <Latchkey: because>\nperm_denied\n");
+    EXPECT_EQ(run("ruser=root acct_mgmt", "sshd").out, "perm_denied\n");
+}
+
+TEST_F(Sudo, WaitsForTheJudgementLongerThanForOtherAnswers) {
+    write_managed("alice\n");
+    agent_ = std::make_unique<FakeAgent>([](const protocol::Frame& frame) -> std::optional<Bytes> {
+        if (frame.type == protocol::Type::kStepUp)
+            return protocol::encode(step_up_answer(StepUpVerdict::kAsk));
+        return std::nullopt;
+    });
+    const Micros start = SystemClock().monotonic();
+    EXPECT_NE(sudo("code=123456 authenticate").find("\ncred_insufficient\n"), std::string::npos);
+    EXPECT_GE(SystemClock().monotonic() - start, from_millis(5900));
+    EXPECT_LT(SystemClock().monotonic() - start, from_seconds(30));
 }
 
 TEST(ModuleFile, HasNothingToSayInTheOtherFacilities) {
