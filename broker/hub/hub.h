@@ -72,7 +72,7 @@ public:
                                                  Micros deadline_monotonic);
     bool connected(VmId vm) const;
     Micros last_heard(VmId vm) const; // 0: not since this hub began
-    bool has_step_up(VmId vm) const; // connected, and its agent asks about sudo
+    bool has_step_up(VmId vm) const;  // connected, and its agent asks about sudo
     std::size_t connected_count() const;
 
 private:
