@@ -53,7 +53,7 @@ Result<std::optional<std::vector<protocol::RevocationEntry>>> read_delta(
 
 } // namespace
 
-Result<CatchUp> read_catch_up(ledger::Transaction& t, Epoch from) {
+Result<CatchUp> read_catch_up(ledger::Transaction& t, Epoch from, Wanted wanted) {
     LK_TRY(epoch, ledger::current_epoch(t));
     if (from > epoch) {
         return fail(Code::kConflict,
@@ -62,12 +62,14 @@ Result<CatchUp> read_catch_up(ledger::Transaction& t, Epoch from) {
                     "restore the newest database; the agents refuse an older one");
     }
     CatchUp catch_up{.from = from, .epoch = epoch, .is_full = false, .entries = {}};
-    if (from == epoch) return catch_up;
-    LK_TRY(newer, ledger::revocations_after(t, from));
-    LK_TRY(delta, read_delta(t, newer, from, epoch));
-    if (delta) {
-        catch_up.entries = std::move(*delta);
-        return catch_up;
+    if (wanted == Wanted::kNew) {
+        if (from == epoch) return catch_up;
+        LK_TRY(newer, ledger::revocations_after(t, from));
+        LK_TRY(delta, read_delta(t, newer, from, epoch));
+        if (delta) {
+            catch_up.entries = std::move(*delta);
+            return catch_up;
+        }
     }
     catch_up.is_full = true;
     LK_TRY(all, ledger::revocations_after(t, Epoch{0}));

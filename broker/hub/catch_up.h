@@ -21,9 +21,11 @@ struct CatchUp {
     std::vector<protocol::RevocationEntry> entries;
 };
 
-// A delta where every revocation since `from` is still known and they are few; else everything in force.
-// kConflict where `from` lies above the ledger's epoch: the ledger was rolled back.
-Result<CatchUp> read_catch_up(ledger::Transaction& t, Epoch from);
+enum class Wanted : std::uint8_t { kNew = 1, kAll };
+
+// A delta where every revocation since `from` is still known and they are few; else, and where all is wanted,
+// everything in force. kConflict where `from` lies above the ledger's epoch: the ledger was rolled back.
+Result<CatchUp> read_catch_up(ledger::Transaction& t, Epoch from, Wanted wanted = Wanted::kNew);
 
 // The Revoke messages for it, each well under the frame limit, `last` on the final one; at least one. Entries
 // up to `skip` are left out.

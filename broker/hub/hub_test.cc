@@ -120,6 +120,23 @@ TEST_F(Greeting, TellsWhatWasMissedAndNoMore) {
     EXPECT_EQ(agent.caught_up[0].kind, "key");
 }
 
+TEST_F(Greeting, SendsEverythingInForceToAnAgentThatAsksForIt) {
+    const Member web = add_member("web-7");
+    const auto bob = add_person("bob");
+    grant(bob, "*", {"deploy"});
+    take(issuer_->issue(bob.user, bob.key, bob.unlock, "bob"));
+    revoke("user", "bob");
+    TestAgent agent = connect(web);
+    protocol::Hello hello;
+    hello.epoch = Epoch{1}; // it misses nothing
+    hello.extensions.push_back({std::string(protocol::kResyncExtension), {}});
+    agent.send(hello);
+    EXPECT_TRUE(agent.receive<protocol::Welcome>().full);
+    const auto all = agent.receive_last_revoke();
+    ASSERT_EQ(all.entries.size(), 1u);
+    EXPECT_EQ(all.entries[0].text, "bob");
+}
+
 TEST_F(Greeting, FillsShortGapsWithWhatHasEndedSince) {
     const Member web = add_member("web-7");
     add_person("bob");

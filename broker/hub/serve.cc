@@ -155,12 +155,16 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     const bool has_twin = co_await is_clone(link, std::move(instance));
     if (has_twin) co_return co_await refuse_clone(link);
     const Epoch theirs = hello.epoch;
+    const bool wants_all = std::ranges::any_of(hello.extensions, [](const protocol::Extension& extension) {
+        return extension.name == protocol::kResyncExtension;
+    });
+    const Wanted wanted = wants_all ? Wanted::kAll : Wanted::kNew;
     const ledger::Vm vm = *link->vm;
     Result<Read> read = fail(Code::kInternal, "not read");
-    auto read_state = [this, theirs, vm]() -> Result<Read> {
+    auto read_state = [this, theirs, wanted, vm]() -> Result<Read> {
         LK_TRY(roots, trust_roots());
         return parts.ledger.read([&](ledger::Transaction& t) -> Result<Read> {
-            LK_TRY(catch_up, read_catch_up(t, theirs));
+            LK_TRY(catch_up, read_catch_up(t, theirs, wanted));
             LK_TRY(rules, ledger::list_rules(t));
             return Read{std::move(catch_up), trust_of(roots, rules, vm)};
         });

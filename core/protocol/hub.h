@@ -40,6 +40,9 @@ struct Joined {
     void fields(auto& archive) { archive(vm_id, name); }
 };
 
+// In a Hello: send everything in force, as a full set. A broker that does not know it sends what is new.
+inline constexpr std::string_view kResyncExtension = "resync";
+
 struct Hello {
     static constexpr Type kType = Type::kHello;
     std::uint32_t version_min = kHubVersion;
