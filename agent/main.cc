@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// latchkey-agent: join, run, status, receipts, version.
+// latchkey-agent: join, run, status, receipts, explain, version.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -52,6 +52,14 @@ int run_program(int count, char** words) {
     add_config(receipts_command);
     receipts_command->add_flag("--json", as_json, "one JSON document, for: latchkey receipt verify");
 
+    std::string explained_login;
+    std::string explained_key;
+    CLI::App* explain_command =
+        app.add_subcommand("explain", "why this VM would let a key in as an account, or would not (as root)");
+    add_config(explain_command);
+    explain_command->add_option("login", explained_login, "the Unix account")->required();
+    explain_command->add_option("key", explained_key, "the key's fingerprint, SHA256:…")->required();
+
     CLI::App* version_command = app.add_subcommand("version", "print the version");
 
     try {
@@ -64,6 +72,7 @@ int run_program(int count, char** words) {
         return 0;
     }
     if (join_command->parsed()) return finish(run_join(config, join_arguments));
+    if (explain_command->parsed()) return finish(run_explain(config, explained_login, explained_key));
     if (status_command->parsed()) return finish(run_status(config, as_json));
     if (receipts_command->parsed()) return finish(run_receipts(config, as_json));
     return finish(run_agent(config, run_arguments));

@@ -57,6 +57,14 @@ GrantCache::Found GrantCache::find(const Offer& offer) const {
     return best;
 }
 
+std::vector<GrantCache::Found> GrantCache::all_for(const Login& login, const Fingerprint& key) const {
+    std::vector<Found> found;
+    const auto place = held_.find({login, key});
+    if (place == held_.end()) return found;
+    for (const Held& held : place->second) found.push_back({&held.grant, held.is_stale});
+    return found;
+}
+
 void GrantCache::make_stale() {
     for (auto& [place, list] : held_) {
         for (Held& held : list) held.is_stale = true;

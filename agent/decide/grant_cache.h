@@ -28,6 +28,7 @@ public:
     };
     // A fresh one before a stale one. The caller asks still_holds() before it uses it.
     Found find(const Offer& offer) const;
+    std::vector<Found> all_for(const Login& login, const Fingerprint& key) const;
     void make_stale();
     void forget(const Login& login, const Fingerprint& key);
     void forget(const Offer& offer); // what would answer it

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdlib>
 
+#include "agent/gate/explain.h"
 #include "agent/version.h"
 
 namespace latchkey::agent {
@@ -22,7 +23,7 @@ constexpr std::array kPermits = {
     Permit{Type::kAuthorize, Asker::kHelper}, Permit{Type::kAccountCheck, Asker::kRoot},
     Permit{Type::kSessionOpen, Asker::kRoot}, Permit{Type::kSessionClose, Asker::kRoot},
     Permit{Type::kAgentStatus, Asker::kRoot}, Permit{Type::kStepUp, Asker::kRoot},
-    Permit{Type::kStepUpCode, Asker::kRoot},
+    Permit{Type::kStepUpCode, Asker::kRoot},  Permit{Type::kExplainLogin, Asker::kRoot},
 };
 
 Bytes refused(Code code, std::string message, std::string next = {}) {
@@ -86,6 +87,12 @@ void Front::answer(const Peer& peer, const protocol::Frame& request, const Reply
                 accounts_.close(peer.pid);
                 reply(protocol::encode(protocol::Acknowledged{}));
             });
+        case Type::kExplainLogin:
+            return with<protocol::ExplainLogin>(request, reply, [&](const protocol::ExplainLogin& asked) {
+                protocol::ExplainLoginAnswer answer;
+                answer.lines = explain(state_, sessions_.all(), asked.login, asked.key);
+                reply(protocol::encode(answer));
+            });
         default:
             return with<protocol::AgentStatus>(
                 request, reply, [&](const protocol::AgentStatus&) { reply(protocol::encode(status())); });
@@ -110,9 +117,7 @@ protocol::AgentStatusAnswer Front::status() const {
     answer.cached_grants = static_cast<std::uint32_t>(state_.grants.size());
     for (const BoundSession& session : sessions_.all()) {
         if (answer.sessions.size() == kMaxSessionsTold) break;
-        answer.sessions.push_back({session.id, session.user, session.login, session.key, session.serial,
-                                   session.from, session.since,
-                                   static_cast<std::uint32_t>(session.monitor.pid)});
+        answer.sessions.push_back(to_live(session));
     }
     answer.managed_logins = state_.gated();
     return answer;

@@ -38,6 +38,7 @@ TEST_F(FrontTest, LetsTheHelperAskForKeysAndNothingElse) {
     EXPECT_EQ(say(helper, protocol::SessionOpen{}).type, Type::kRefused);
     EXPECT_EQ(say(helper, protocol::SessionClose{}).type, Type::kRefused);
     EXPECT_EQ(say(helper, protocol::AgentStatus{}).type, Type::kRefused);
+    EXPECT_EQ(say(helper, protocol::ExplainLogin{}).type, Type::kRefused);
 }
 
 TEST_F(FrontTest, LetsRootAskForEverythingAndOthersForNothing) {
@@ -46,6 +47,7 @@ TEST_F(FrontTest, LetsRootAskForEverythingAndOthersForNothing) {
     EXPECT_EQ(say(root, protocol::SessionOpen{}).type, Type::kSessionAnswer);
     EXPECT_EQ(say(root, protocol::SessionClose{}).type, Type::kAcknowledged);
     EXPECT_EQ(say(root, protocol::AgentStatus{}).type, Type::kAgentStatusAnswer);
+    EXPECT_EQ(say(root, protocol::ExplainLogin{}).type, Type::kExplainLoginAnswer);
     const Peer stranger{kMonitor, 1000};
     EXPECT_EQ(say(stranger, question()).type, Type::kRefused);
     EXPECT_EQ(say(stranger, protocol::AgentStatus{}).type, Type::kRefused);

@@ -27,6 +27,7 @@ struct RunArguments {
 
 Status run_join(const ConfigChoice& config, const JoinArguments& arguments);
 Status run_agent(const ConfigChoice& config, const RunArguments& arguments);
+Status run_explain(const ConfigChoice& config, const std::string& login, const std::string& key);
 Status run_status(const ConfigChoice& config, bool as_json);
 Status run_receipts(const ConfigChoice& config, bool as_json);
 

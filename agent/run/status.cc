@@ -10,19 +10,25 @@
 namespace latchkey::agent {
 namespace {
 
-Result<protocol::AgentStatusAnswer> ask(const std::string& socket) {
+template <class Answer, class Question>
+Result<Answer> ask(const std::string& socket, const Question& question) {
     const auto deadline = posix::Deadline::after(from_seconds(2));
     auto stream = posix::Stream::connect_unix(socket, deadline);
     if (!stream)
         return fail(stream.error().code, "no agent answers: " + stream.error().message,
                     "start it, or ask as root");
-    LK_CHECK(stream->send(protocol::encode(protocol::AgentStatus{}), deadline));
+    LK_CHECK(stream->send(protocol::encode(question), deadline));
     LK_TRY(frame, stream->receive(protocol::kLocalFrameLimit, deadline));
     if (frame.type == protocol::Type::kRefused) {
         LK_TRY(refused, protocol::decode<protocol::Refused>(frame));
         return fail(Code::kRefused, refused.message, refused.next);
     }
-    return protocol::decode<protocol::AgentStatusAnswer>(frame);
+    return protocol::decode<Answer>(frame);
+}
+
+Result<AgentConfig> read(const ConfigChoice& choice) {
+    if (choice.file.empty()) return load_config(kDefaultConfigFile, MissingFile::kMeansDefaults);
+    return load_config(choice.file, MissingFile::kIsAnError);
 }
 
 double signed_offset_seconds(const protocol::AgentStatusAnswer& answer) {
@@ -76,10 +82,21 @@ void print_for_people(const protocol::AgentStatusAnswer& answer) {
 
 } // namespace
 
+Status run_explain(const ConfigChoice& choice, const std::string& login, const std::string& key) {
+    protocol::ExplainLogin question;
+    LK_TRY(asked_login, Login::parse(login));
+    LK_TRY(asked_key, Fingerprint::parse(key));
+    question.login = std::move(asked_login);
+    question.key = std::move(asked_key);
+    LK_TRY(config, read(choice));
+    LK_TRY(answer, ask<protocol::ExplainLoginAnswer>(config.socket, question));
+    for (const std::string& line : answer.lines) std::printf("%s\n", line.c_str());
+    return {};
+}
+
 Status run_status(const ConfigChoice& choice, bool as_json) {
-    LK_TRY(config, choice.file.empty() ? load_config(kDefaultConfigFile, MissingFile::kMeansDefaults)
-                                       : load_config(choice.file, MissingFile::kIsAnError));
-    LK_TRY(answer, ask(config.socket));
+    LK_TRY(config, read(choice));
+    LK_TRY(answer, ask<protocol::AgentStatusAnswer>(config.socket, protocol::AgentStatus{}));
     if (as_json) {
         std::printf("%s\n", to_json(answer).dump().c_str());
     } else {

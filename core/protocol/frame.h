@@ -38,6 +38,8 @@ enum class Type : std::uint8_t {
     kAgentStatus = 20,
     kAgentStatusAnswer = 21,
     kStepUpCode = 22,
+    kExplainLogin = 23,
+    kExplainLogin23nswer = 24,
     // hub: agent <-> broker
     kJoin = 40,
     kJoined = 41,

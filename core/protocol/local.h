@@ -155,6 +155,22 @@ struct AgentStatus {
     void fields(auto&) {}
 };
 
+// Root only: why this VM would let the plain key in, or not. The answer's last line is the verdict.
+struct ExplainLogin {
+    static constexpr Type kType = Type::kExplainLogin;
+    Login login;
+    Fingerprint key;
+    Extensions extensions;
+    void fields(auto& archive) { archive(login, key); }
+};
+
+struct ExplainLoginAnswer {
+    static constexpr Type kType = Type::kExplainLoginAnswer;
+    std::vector<std::string> lines;
+    Extensions extensions;
+    void fields(auto& archive) { archive(lines); }
+};
+
 struct LiveSession {
     std::uint64_t id = 0;
     UserName user;
