@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "broker/desk/desk_for_tests.h"
+#include "broker/ledger/vms.h"
 
 namespace latchkey::desk {
 
@@ -25,6 +26,21 @@ protected:
     }
     json as_json(const Member& member, const std::string& line) {
         return json::parse(out(member, line + " --json"), nullptr, false);
+    }
+
+    // A live session of bob's there, as deploy.
+    void open_session(const ledger::Vm& vm, std::uint64_t id) {
+        ledger::take(write([&](ledger::Transaction& t) {
+            protocol::SessionEvent event;
+            event.session = id;
+            event.user = bob_.user.name;
+            event.login = ledger::take(Login::parse("deploy"));
+            event.key = bob_.key.fingerprint;
+            event.serial = Serial{5};
+            event.from = "192.0.2.9";
+            event.time = t.now;
+            return ledger::record_session_event(t, vm, event);
+        }));
     }
 
     Member admin_;

@@ -13,7 +13,57 @@ using ledger::Role;
 struct View {
     ledger::Vm vm;
     Epoch epoch;
+    std::vector<ledger::SessionRow> sessions; // of this user as this login, live
+    bool is_connected = false;
+
+    // When the grants that it holds stop counting, should it stay away.
+    Micros alone_until() const { return vm.last_seen + from_seconds(vm.offline_grace_seconds); }
 };
+
+Result<View> read_view(ledger::Transaction& t, const UserName& user, const Login& login, const VmName& name) {
+    View view;
+    LK_TRY(vm, find_vm_named(t, name.str()));
+    view.vm = std::move(vm);
+    LK_TRY(epoch, ledger::current_epoch(t));
+    view.epoch = epoch;
+    ledger::SessionFilter filter;
+    filter.user = user;
+    filter.vm = view.vm.name;
+    filter.live_only = true;
+    LK_TRY(sessions, ledger::list_sessions(t, filter));
+    for (ledger::SessionRow& session : sessions) {
+        if (session.login == login) view.sessions.push_back(std::move(session));
+    }
+    return view;
+}
+
+// What the VM itself goes by, as far as it has told us.
+std::string text_of(const View& view, Micros now) {
+    const ledger::Vm& vm = view.vm;
+    std::string text = "vm: " + vm.name.str();
+    text +=
+        view.is_connected ? " is connected" : " is not connected, last seen " + ago_text(vm.last_seen, now);
+    text += ", revocations up to " + std::to_string(vm.confirmed_epoch.value) + " of " +
+            std::to_string(view.epoch.value) + ", clock off by " +
+            std::to_string(vm.clock_offset_micros / 1000) + " ms";
+    if (!vm.software.empty()) text += ", " + printable(vm.software);
+    if (!vm.trouble.empty()) text += ", trouble: " + printable(vm.trouble);
+    text += "\nlease: ";
+    if (view.is_connected) {
+        text += "the VM asks us; alone it would serve what it holds for " +
+                span_text(from_seconds(vm.offline_grace_seconds));
+    } else if (now < view.alone_until()) {
+        text += "the VM serves what it holds until " + until_text(view.alone_until(), now) + ", nothing new";
+    } else {
+        text += "over since " + time_text(view.alone_until()) + ": the VM lets in local logins alone";
+    }
+    text += "\nsessions: " + std::to_string(view.sessions.size()) + " live";
+    for (const ledger::SessionRow& session : view.sessions) {
+        text += "; " + std::to_string(session.id) + " from " + printable(session.from) + ", " +
+                ago_text(session.opened_at, now);
+    }
+    return text + "\n";
+}
 
 Status explain(Call& call) {
     LK_TRY(user, UserName::parse(call.arguments.at(0)));
@@ -21,37 +71,33 @@ Status explain(Call& call) {
     LK_TRY(vm_name, VmName::parse(call.arguments.at(2)));
     if (user != call.user.name) LK_CHECK(call.require(Role::kAuditor, "another user's access"));
     LK_TRY(judged, call.context.issuer.explain(user, login, vm_name));
-    LK_TRY(view, call.read([&](ledger::Transaction& t) -> Result<View> {
-        LK_TRY(vm, find_vm_named(t, vm_name.str()));
-        LK_TRY(epoch, ledger::current_epoch(t));
-        return View{std::move(vm), epoch};
-    }));
+    LK_TRY(view, call.read([&](ledger::Transaction& t) { return read_view(t, user, login, vm_name); }));
     const ledger::Vm& vm = view.vm;
-    const Micros now = call.now();
-    const bool is_connected = call.context.fleet.is_connected(vm.id);
-    const std::int64_t offset_ms = vm.clock_offset_micros / 1000;
+    view.is_connected = call.context.fleet.is_connected(vm.id);
     if (call.arguments.wants_json()) {
+        std::vector<std::string> sessions;
+        for (const ledger::SessionRow& session : view.sessions)
+            sessions.push_back(std::to_string(session.id));
         call.object({{"user", user.str()},
                      {"login", login.str()},
                      {"vm", vm.name.str()},
                      {"allowed", judged.is_allowed},
                      {"checks", judged.checks},
-                     {"vm_connected", is_connected},
+                     {"vm_connected", view.is_connected},
                      {"vm_last_seen", vm.last_seen},
                      {"vm_epoch", count(vm.confirmed_epoch.value)},
                      {"broker_epoch", count(view.epoch.value)},
-                     {"vm_clock_offset_ms", offset_ms},
+                     {"vm_clock_offset_ms", vm.clock_offset_micros / 1000},
+                     {"vm_software", text_or_null(vm.software)},
+                     {"vm_alone_until", view.alone_until()},
+                     {"vm_sessions", sessions},
                      {"vm_trouble", text_or_null(vm.trouble)}});
         return {};
     }
     // The verdict is the last check: the VM's view goes before it.
     std::string text;
     for (std::size_t i = 0; i + 1 < judged.checks.size(); ++i) text += printable(judged.checks[i]) + "\n";
-    text += "vm: " + vm.name.str() + (is_connected ? " is connected" : " is not connected") + ", last seen " +
-            ago_text(vm.last_seen, now) + ", revocations up to " + std::to_string(vm.confirmed_epoch.value) +
-            " of " + std::to_string(view.epoch.value) + ", clock off by " + std::to_string(offset_ms) + " ms";
-    if (!vm.trouble.empty()) text += ", trouble: " + printable(vm.trouble);
-    text += "\n";
+    text += text_of(view, call.now());
     text += judged.checks.empty() ? std::string(judged.is_allowed ? "allowed" : "denied")
                                   : printable(judged.checks.back());
     call.console.out(text + "\n");

@@ -233,19 +233,24 @@ TEST_F(DeskNouns, ExplainSaysTheRuleAndTheVmsOwnView) {
     EXPECT_EQ(run(admin_, "explain nobody deploy web-1"), 1);
 }
 
+TEST_F(DeskNouns, ExplainSaysUntilWhenALostVmServesAndWhoIsOnIt) {
+    const ledger::Vm vm = add_vm("web-1");
+    open_unlock(bob_);
+    EXPECT_THAT(out(bob_, "explain bob deploy web-1"), HasSubstr("sessions: 0 live\n"));
+    open_session(vm, 77);
+    std::string said = out(bob_, "explain bob deploy web-1");
+    EXPECT_THAT(said, HasSubstr("sessions: 1 live; 77 from 192.0.2.9"));
+    EXPECT_THAT(said, HasSubstr("lease: the VM serves what it holds until"));
+    EXPECT_EQ(as_json(bob_, "explain bob deploy web-1")["vm_sessions"], json({"77"}));
+    EXPECT_THAT(out(admin_, "explain bob root web-1"), HasSubstr("sessions: 0 live\n")) << "another login";
+    clock_.advance(from_seconds(vm.offline_grace_seconds + 60));
+    said = out(bob_, "explain bob deploy web-1");
+    EXPECT_THAT(said, HasSubstr("lease: over since"));
+}
+
 TEST_F(DeskNouns, SessionsAreEndedAtTheirVm) {
     const ledger::Vm vm = add_vm("web-1");
-    ledger::take(write([&](ledger::Transaction& t) {
-        protocol::SessionEvent event;
-        event.session = 77;
-        event.user = bob_.user.name;
-        event.login = ledger::take(Login::parse("deploy"));
-        event.key = bob_.key.fingerprint;
-        event.serial = Serial{5};
-        event.from = "192.0.2.9";
-        event.time = t.now;
-        return ledger::record_session_event(t, vm, event);
-    }));
+    open_session(vm, 77);
     const Member eve = add_member("eve");
     open_unlock(eve);
     open_unlock(bob_);
