@@ -74,6 +74,10 @@ private:
             LK_TRY(value, text(key, node));
             if (value != "auto" && value != "off") return wrong(key, node, "is \"auto\" or \"off\"");
             config.logind = value == "auto" ? LogindUse::kAuto : LogindUse::kOff;
+        } else if (key == "dbus") {
+            LK_TRY(value, text(key, node));
+            if (value != "auto" && value != "off") return wrong(key, node, "is \"auto\" or \"off\"");
+            config.dbus = value == "auto" ? BusUse::kAuto : BusUse::kOff;
         } else if (key == "log_level") {
             LK_TRY(value, text(key, node));
             auto level = parse_log_level(value);

@@ -18,6 +18,7 @@ namespace latchkey::agent {
 inline constexpr std::string_view kDefaultConfigFile = "/etc/latchkey/agent.toml";
 
 enum class LogindUse : std::uint8_t { kAuto = 1, kOff };
+enum class BusUse : std::uint8_t { kAuto = 1, kOff }; // org.latchkey.Agent1 on the system bus
 
 struct AgentConfig {
     std::filesystem::path state_dir = "/var/lib/latchkey-agent";
@@ -26,6 +27,7 @@ struct AgentConfig {
     std::vector<Login> managed_logins;        // gated besides those that the broker names
     std::vector<Login> local_logins;          // break-glass: never gated; wins over managed
     LogindUse logind = LogindUse::kAuto;
+    BusUse dbus = BusUse::kAuto;
     LogLevel log_level = LogLevel::kInfo;
     std::filesystem::path join_token_file; // empty: none; read by `run` on a VM that has not joined
 };

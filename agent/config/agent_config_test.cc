@@ -19,6 +19,7 @@ helper_user = "asker"
 managed_logins = ["deploy", "backup"]
 local_logins = ["rescue"]
 logind = "off"
+dbus = "off"
 log_level = "debug"
 join_token_file = "/etc/latchkey/token"
 )",
@@ -30,6 +31,7 @@ join_token_file = "/etc/latchkey/token"
     ASSERT_EQ(config->managed_logins.size(), 2U);
     EXPECT_EQ(config->local_logins.at(0).str(), "rescue");
     EXPECT_EQ(config->logind, LogindUse::kOff);
+    EXPECT_EQ(config->dbus, BusUse::kOff);
     EXPECT_EQ(config->log_level, LogLevel::kDebug);
     EXPECT_EQ(config->join_token_file, "/etc/latchkey/token");
 }
@@ -47,6 +49,8 @@ TEST(Config, NamesLineAndKeyOfWhatIsWrong) {
     const std::vector<std::pair<std::string, std::string>> cases = {
         {"socket = \"/x\"\nsokcet = \"/y\"", "agent.toml line 2: sokcet is not a key of this file"},
         {"\n\nlogind = \"on\"", "line 3: logind is"},
+        {"dbus = true", "line 1: dbus wants"},
+        {"dbus = \"on\"", "line 1: dbus is"},
         {"log_level = 3", "line 1: log_level wants a text"},
         {"log_level = \"loud\"", "line 1: log_level is"},
         {"state_dir = \"relative\"", "line 1: state_dir wants an absolute path"},

@@ -24,7 +24,8 @@ enum class TroubleKind : std::uint8_t {
     kBroker,            // the broker refuses us
     kHelper,            // the helper's user does not exist
     kSessions,          // what an earlier run had bound could not be read
-    kLast = kSessions
+    kBus,               // our name on the system bus is missing
+    kLast = kBus
 };
 
 class Troubles {

@@ -41,6 +41,7 @@ public:
     void answer(const Peer& peer, const protocol::Frame& request, const Reply& reply);
     void set_broker(std::string address) { broker_ = std::move(address); }
     void set_connected(bool is_connected) { is_connected_ = is_connected; }
+    bool is_connected() const { return is_connected_; }
 
 private:
     protocol::AgentStatusAnswer status() const;

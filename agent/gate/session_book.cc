@@ -20,6 +20,11 @@ std::uint64_t random_id() {
 
 } // namespace
 
+protocol::LiveSession to_live(const BoundSession& session) {
+    return {session.id,     session.user, session.login, session.key,
+            session.serial, session.from, session.since, static_cast<std::uint32_t>(session.monitor.pid)};
+}
+
 bool SessionBook::open(BoundSession session) {
     session.id = random_id();
     if (session.id == 0) return false;

@@ -13,11 +13,15 @@
 #include "agent/gate/monitors.h"
 #include "agent/loop/loop.h"
 #include "agent/sessions/sessions.h"
+#include "core/protocol/local.h"
 
 namespace latchkey::agent {
 
 // A cut that is not done by then is reported as not done.
 inline constexpr Micros kCutTime = from_seconds(5);
+
+// A session as it is told to root: by `status` and on the system bus.
+protocol::LiveSession to_live(const BoundSession& session);
 
 class SessionBook {
 public:

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <deque>
 #include <random>
+#include <utility>
 
 #include "agent/hub_link/tls_stream.h"
 #include "agent/log/log.h"
@@ -74,6 +75,7 @@ struct HubLink::State : std::enable_shared_from_this<HubLink::State> {
     bool is_writing = false;
     bool is_silent = false; // the broker's heartbeats are missing
     bool is_stopping = false;
+    std::string renewing; // why we ended the connection ourselves
 };
 
 Micros HubLink::State::back_off() {
@@ -104,12 +106,14 @@ asio::awaitable<Error> HubLink::State::talk() {
     if (is_stopping) co_return Error{Code::kUnavailable, "stopped", {}};
     stream = *std::move(connected);
     is_silent = false;
+    renewing.clear();
     const Status greeted = co_await greet();
     if (!greeted) co_return greeted.error();
     failures = 0;
     while (true) {
         const auto frame = co_await stream->read();
         if (!frame && is_silent) co_return Error{Code::kTimedOut, "the broker's heartbeats are missing", {}};
+        if (!frame && !renewing.empty()) co_return Error{Code::kUnavailable, std::exchange(renewing, {}), {}};
         if (!frame) co_return frame.error();
         const Status taken = take(*frame);
         if (!taken) co_return taken.error();
@@ -235,6 +239,12 @@ void HubLink::beat() {
         return;
     }
     send(protocol::encode(state_->client.heartbeat()));
+}
+
+void HubLink::renew(const std::string& why) {
+    if (!state_->is_welcome) return; // a new one is on its way
+    state_->renewing = why;
+    state_->stream->close();
 }
 
 void HubLink::send(Bytes frame) {

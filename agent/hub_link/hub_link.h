@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "agent/gate/hub_port.h"
 #include "agent/trust/state_folder.h"
@@ -49,6 +50,8 @@ public:
     // To be called every heartbeat period: sends ours, and ends a connection on which the broker's are
     // missing.
     void beat();
+    // Ends the connection and begins a new one at once.
+    void renew(const std::string& why);
 
     void send(Bytes frame) override;
     void post(Bytes frame) override;

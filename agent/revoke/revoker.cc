@@ -41,6 +41,10 @@ Status Revoker::begin(const protocol::Welcome& welcome) {
         return fail(Code::kConflict, line, "find out why the broker went back: a restored database?");
     }
     state.troubles.clear(TroubleKind::kRollback);
+    if (wants_all_ && !welcome.full) {
+        wants_all_ = false;
+        log_warn("miss full resync why=the broker is older and sent what is new alone");
+    }
     due_ = welcome.epoch;
     is_full_ = welcome.full;
     collected_.clear();
@@ -58,7 +62,7 @@ Status Revoker::take(const protocol::Revoke& message) {
 
     const bool is_recorded =
         !was_full && before == parts_.state.revocations.epoch() && before == epoch_on_disk_;
-    act(count(message), is_recorded);
+    act(count(message, before), is_recorded);
     return {};
 }
 
@@ -81,6 +85,7 @@ void Revoker::act(Tally tally, bool is_recorded) {
     parts_.sessions.cut(pending->tally.covered, pending->tally.reason,
                         [this, pending](const std::vector<BoundSession>& still_there) {
                             pending->still_there = still_there;
+                            announce(pending->tally, still_there);
                             send_once_complete(*pending);
                         });
 }
@@ -124,13 +129,14 @@ Status Revoker::replace_by(const protocol::Revoke& message) {
     LK_CHECK(state.revocations.replace(message.epoch, std::move(collected_)));
     collected_.clear();
     is_full_ = false;
+    wants_all_ = false;
     state.troubles.clear(TroubleKind::kUnknownRevocation);
     log_info("replace revocations epoch=" + text_of(message.epoch) +
              " count=" + std::to_string(state.revocations.size()));
     return {};
 }
 
-Revoker::Tally Revoker::count(const protocol::Revoke& message) {
+Revoker::Tally Revoker::count(const protocol::Revoke& message, Epoch before) {
     AgentState& state = parts_.state;
     Tally tally;
     tally.epoch = state.revocations.epoch();
@@ -139,9 +145,28 @@ Revoker::Tally Revoker::count(const protocol::Revoke& message) {
     for (const BoundSession& session : parts_.sessions.all()) {
         const revocation::Credential credential{session.user, session.key,     session.serial,
                                                 session.ca,   parts_.state.vm, session.issued_at};
-        if (state.revocations.covers(credential)) tally.covered.push_back(session);
+        const auto covering = state.revocations.covers(credential);
+        if (!covering) continue;
+        tally.covered.push_back(session);
+        tally.covered_by.push_back(covering->epoch);
     }
+    if (before == tally.epoch) return tally;
+    for (const revocation::Revocation& entry : state.revocations.newer_than(before, kMaxAnnounced))
+        tally.fresh.push_back({entry.epoch, std::string(entry.selector.kind_name()), 0});
     return tally;
+}
+
+void Revoker::announce(const Tally& tally, const std::vector<BoundSession>& still_there) const {
+    if (!applied_) return;
+    for (Applied applied : tally.fresh) {
+        for (std::size_t i = 0; i < tally.covered.size(); ++i) {
+            if (tally.covered_by[i] != applied.epoch) continue;
+            const bool is_gone = std::ranges::find(still_there, tally.covered[i].monitor,
+                                                   &BoundSession::monitor) == still_there.end();
+            if (is_gone) ++applied.sessions_ended;
+        }
+        applied_(applied);
+    }
 }
 
 void Revoker::record(std::function<void(const Status&)> then) {

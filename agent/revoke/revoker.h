@@ -18,6 +18,7 @@ namespace latchkey::agent {
 
 // A disk that hangs keeps no receipt back for longer than this.
 inline constexpr Micros kDiskPatience = from_seconds(2);
+inline constexpr std::size_t kMaxAnnounced = 256;
 
 class Revoker {
 public:
@@ -36,6 +37,16 @@ public:
     Status begin(const protocol::Welcome& welcome);
     // A failure means that the connection is of no use: begin again.
     Status take(const protocol::Revoke& message);
+    // The next connection is to bring everything that is in force, in place of what is held.
+    void ask_for_all() { wants_all_ = true; }
+    bool wants_all() const { return wants_all_; }
+    // Called for each new revocation once its sessions are cut.
+    struct Applied {
+        Epoch epoch;
+        std::string kind;
+        std::uint32_t sessions_ended = 0;
+    };
+    void on_applied(std::function<void(const Applied&)> then) { applied_ = std::move(then); }
     // Everything up to the Welcome's epoch is applied.
     bool has_caught_up() const { return has_caught_up_; }
 
@@ -51,11 +62,14 @@ private:
         Epoch epoch;
         std::uint32_t purged = 0;
         std::vector<BoundSession> covered;
+        std::vector<Epoch> covered_by; // the revocation that covers each of them
+        std::vector<Applied> fresh;    // the newest kMaxAnnounced
         std::string reason;
     };
     Status apply(const protocol::Revoke& message);
     Status replace_by(const protocol::Revoke& message);
-    Tally count(const protocol::Revoke& message);
+    Tally count(const protocol::Revoke& message, Epoch before);
+    void announce(const Tally& tally, const std::vector<BoundSession>& still_there) const;
     void record(std::function<void(const Status&)> then);
     void write_now();
     struct Pending { // a receipt, until the cut is done and the disk has answered
@@ -73,10 +87,12 @@ private:
     Epoch epoch_on_disk_;
     Epoch due_;            // the Welcome's
     bool is_full_ = false; // what comes replaces the set
+    bool wants_all_ = false;
     bool has_caught_up_ = false;
     std::vector<revocation::Revocation> collected_; // of a full set, until its last message
     bool is_writing_ = false;
     std::vector<std::function<void(const Status&)>> waiting_; // for the next write
+    std::function<void(const Applied&)> applied_;
 };
 
 } // namespace latchkey::agent

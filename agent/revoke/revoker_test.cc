@@ -237,6 +237,40 @@ TEST_F(RevokerTest, ReplacesItsSetByAFullOneOnceThatIsWhole) {
     EXPECT_EQ(epoch_on_disk(), 9U);
 }
 
+TEST_F(RevokerTest, TakesAFullSetInPlaceOfAnEqualEpochWhereItAskedForOne) {
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
+    revoker_.ask_for_all();
+    EXPECT_TRUE(revoker_.wants_all());
+    ASSERT_TRUE(revoker_.begin(welcome(1, true)));
+    EXPECT_FALSE(revoker_.has_caught_up()) << "nothing is served before it is whole";
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "carol")})));
+    EXPECT_TRUE(revoker_.has_caught_up());
+    EXPECT_FALSE(revoker_.wants_all());
+    EXPECT_EQ(state.revocations.all().at(0).selector.text, "carol");
+}
+
+TEST_F(RevokerTest, KeepsItsSetWhereAnOlderBrokerSendsOnlyWhatIsNew) {
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
+    revoker_.ask_for_all();
+    ASSERT_TRUE(revoker_.begin(welcome(1, false)));
+    ASSERT_TRUE(revoker_.take(message(1, {})));
+    EXPECT_FALSE(revoker_.wants_all());
+    EXPECT_EQ(state.revocations.size(), 1U);
+}
+
+TEST_F(RevokerTest, AnnouncesEachNewRevocationOnceWithTheSessionsItEnded) {
+    std::vector<std::string> told;
+    revoker_.on_applied([&](const Revoker::Applied& applied) {
+        told.push_back(std::to_string(applied.epoch.value) + " " + applied.kind + " " +
+                       std::to_string(applied.sessions_ended));
+    });
+    open_session();
+    ASSERT_TRUE(revoker_.take(message(2, {entry(1, "user", "alice"), entry(2, "user", "bob")})));
+    ASSERT_TRUE(revoker_.take(message(2, {entry(2, "user", "bob")}))); // heard before
+    loop.run_jobs();
+    EXPECT_THAT(told, ::testing::ElementsAre("1 user 0", "2 user 1"));
+}
+
 TEST_F(RevokerTest, RefusesAFullSetThatGoesBack) {
     ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
     ASSERT_TRUE(revoker_.begin(welcome(1, true)));

@@ -5,6 +5,7 @@
 #include <pwd.h>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <optional>
 
 #include "agent/local/local_server.h"
@@ -12,6 +13,7 @@
 #include "agent/loop/asio_loop.h"
 #include "agent/revoke/receipt_log.h"
 #include "agent/run/broker_talk.h"
+#include "agent/run/bus_desk.h"
 #include "core/posix/notify.h"
 
 namespace latchkey::agent {
@@ -82,9 +84,26 @@ struct Agent::Parts {
           disk(loop),
           keeper(state, sessions, disk, folder),
           receipts(loop, folder),
-          server(io, [this](const Peer& peer, const protocol::Frame& request, const Front::Reply& reply) {
-              front.answer(peer, request, reply);
-          }) {}
+          server(io, [this](const Peer& peer, const protocol::Frame& request,
+                            const Front::Reply& reply) { front.answer(peer, request, reply); }),
+          bus_desk(state, sessions, front) {
+        if (config.dbus == BusUse::kAuto)
+            bus.emplace(bus_desk, [&io](auto job) { boost::asio::post(io, std::move(job)); });
+    }
+
+    // What the rooms tell the system bus.
+    void connect_bus() {
+        bus_desk.on_resync([this] {
+            revoker->ask_for_all();
+            link->renew("a full resync was asked for");
+        });
+        if (!bus) return;
+        talk->on_change([this] { bus->publish(bus_desk.view()); });
+        talk->on_trust_change([this] { bus->tell_trust_changed(); });
+        revoker->on_applied([this](const Revoker::Applied& applied) {
+            bus->tell({applied.epoch, applied.kind, applied.sessions_ended});
+        });
+    }
 
     void beat() {
         sessions.sweep();
@@ -122,6 +141,8 @@ struct Agent::Parts {
     std::optional<Revoker> revoker;
     std::optional<BrokerTalk> talk;
     std::optional<HubLink> link;
+    AgentBusDesk bus_desk;
+    std::optional<bus::BusService> bus;
 };
 
 Agent::Agent(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -173,6 +194,7 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
         [&log = parts->receipts](const protocol::Receipt& receipt) { log.keep(receipt); });
     parts->link.emplace(io, clock, *pin, *parts->identity, *parts->talk);
     parts->hub.connect_to(*parts->link);
+    parts->connect_bus();
     return std::unique_ptr<Agent>(new Agent(std::move(parts)));
 }
 
@@ -183,6 +205,10 @@ Status Agent::start() {
     LK_CHECK(parts_->server.listen(parts_->config.socket, parts_->helper.gid));
     if (parts_->link) parts_->link->start();
     parts_->beat();
+    if (parts_->bus) {
+        parts_->bus->publish(parts_->bus_desk.view());
+        parts_->bus->start();
+    }
     log_info("run agent vm=" + state.vm.str() + " epoch=" + std::to_string(state.revocations.epoch().value) +
              (state.troubles.line().empty() ? "" : " trouble=" + state.troubles.line()));
     return {};
@@ -190,6 +216,7 @@ Status Agent::start() {
 
 void Agent::stop() {
     parts_->server.stop();
+    if (parts_->bus) parts_->bus->stop();
     if (parts_->link) parts_->link->stop();
     parts_->loop.stop();
 }

@@ -14,6 +14,7 @@ protocol::Hello BrokerTalk::hello() {
     hello.capabilities.emplace_back(protocol::kStepUpCapability);
     hello.epoch = parts_.revoker.epoch_on_disk();
     hello.time = parts_.state.clock.now();
+    if (parts_.revoker.wants_all()) hello.extensions.push_back({std::string(protocol::kResyncExtension), {}});
     return hello;
 }
 
@@ -47,6 +48,7 @@ Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
              " ours=" + std::to_string(state.revocations.epoch().value));
     parts_.sessions.report_all();
     go_online_if_caught_up();
+    note_change();
     return {};
 }
 
@@ -58,7 +60,9 @@ Status BrokerTalk::adopt(const protocol::TrustSet& trust) {
     after.trust = trust;
     LK_CHECK(state.adopt(trust));
     state.everything_is_managed = false; // the broker has just said which are
-    if (protocol::encode(before) != protocol::encode(after)) parts_.keeper.keep_trust();
+    if (protocol::encode(before) == protocol::encode(after)) return {};
+    parts_.keeper.keep_trust();
+    if (trust_changed_) trust_changed_();
     return {};
 }
 
@@ -70,6 +74,12 @@ void BrokerTalk::go_online_if_caught_up() {
 }
 
 Status BrokerTalk::take(const protocol::Frame& frame) {
+    const Status taken = handle(frame);
+    note_change();
+    return taken;
+}
+
+Status BrokerTalk::handle(const protocol::Frame& frame) {
     using protocol::Type;
     switch (frame.type) {
         case Type::kHeartbeat: {
@@ -141,6 +151,7 @@ void BrokerTalk::lost(const Error& why) {
     parts_.front.set_connected(false);
     parts_.fetches.fail_all("the connection to the broker was lost");
     parts_.step_ups.lose_broker();
+    note_change();
     const std::string line = why.line();
     if (line == last_reason_) return;
     last_reason_ = line;

@@ -25,6 +25,11 @@ public:
     };
     explicit BrokerTalk(const Parts& parts) : parts_(parts) {}
 
+    // Called after whatever may have changed what the VM knows of its broker, and where keys or managed
+    // logins are others than before.
+    void on_change(std::function<void()> then) { changed_ = std::move(then); }
+    void on_trust_change(std::function<void()> then) { trust_changed_ = std::move(then); }
+
     protocol::Hello hello() override;
     protocol::Heartbeat heartbeat() override;
     Status welcome(const protocol::Welcome& welcome) override;
@@ -33,11 +38,17 @@ public:
 
 private:
     Status adopt(const protocol::TrustSet& trust);
+    Status handle(const protocol::Frame& frame);
+    void note_change() const {
+        if (changed_) changed_();
+    }
     void go_online_if_caught_up();
     void end_session(const protocol::SessionEnd& message);
     void tell_ended(std::uint64_t session, protocol::SessionOutcome outcome);
 
     Parts parts_;
+    std::function<void()> changed_;
+    std::function<void()> trust_changed_;
     std::string last_reason_; // why we are not connected: said once, not at each attempt
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <future>
 
+#include "agent/bus/private_bus_for_test.h"
 #include "agent/fixture/whole_agent.h"
 
 namespace latchkey::agent {
@@ -44,6 +45,32 @@ TEST_F(LinkTest, RefusesABrokerThatWasSetBackAndTellsItSo) {
     EXPECT_THAT(status().trouble, HasSubstr("rollback"));
     EXPECT_FALSE(status().serving);
     EXPECT_TRUE(authorize().lines.empty());
+}
+
+TEST_F(LinkTest, ResyncsOverANewConnectionAndServesOnlyOnceEverythingIsHere) {
+    config_.dbus = BusUse::kAuto;
+    bus::PrivateBus system_bus;
+    system_bus.start();
+    const Running agent(config_, clock_);
+    auto first = greet();
+    first.say(issuer_.make());
+    EXPECT_EQ(authorize().lines.size(), 1U);
+    EXPECT_EQ(system_bus.call_until_it_answers("Resync"), "");
+    auto again = hub_.accept();
+    const auto hello = again.take<protocol::Hello>();
+    ASSERT_EQ(hello.extensions.size(), 1U);
+    EXPECT_EQ(hello.extensions[0].name, protocol::kResyncExtension);
+    protocol::Welcome words = welcome(1);
+    words.full = true;
+    again.say(words);
+    again.say(revoke_user(1, "bob"));
+    EXPECT_EQ(again.take<protocol::Receipt>().grants_purged, 1U);
+    EXPECT_EQ(status().epoch.value, 1U);
+    EXPECT_TRUE(status().serving);
+    EXPECT_THAT(system_bus.call_until_it_answers("Resync"), HasSubstr("less than 5 s ago"));
+    again.close();
+    auto third = hub_.accept();
+    EXPECT_TRUE(third.take<protocol::Hello>().extensions.empty()) << "asked for once";
 }
 
 TEST_F(LinkTest, SaysNothingToABrokerOfAnotherKey) {

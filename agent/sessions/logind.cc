@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The adapter to sdbus-c++, whose names differ between 1.x (Debian 12) and 2.x (Debian 13) and which throws:
-// both end in this file.
+// The adapter to sdbus-c++ for its client side: what it throws ends in this file; agent/bus/sdbus.h is its
+// shim.
 #include "agent/sessions/logind.h"
-
-#include <sdbus-c++/sdbus-c++.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +9,8 @@
 #include <tuple>
 #include <utility>
 #include <vector>
+
+#include "agent/bus/sdbus.h"
 
 namespace latchkey::agent {
 namespace {
@@ -21,39 +21,24 @@ constexpr const char* kManager = "org.freedesktop.login1.Manager";
 constexpr const char* kSession = "org.freedesktop.login1.Session";
 constexpr const char* kProperties = "org.freedesktop.DBus.Properties";
 
-std::unique_ptr<sdbus::IProxy> make_proxy(sdbus::IConnection& bus, const std::string& path) {
-#if LATCHKEY_SDBUS_MAJOR >= 2
-    return sdbus::createProxy(bus, sdbus::ServiceName(kService), sdbus::ObjectPath(path));
-#else
-    return sdbus::createProxy(bus, kService, path);
-#endif
+Code code_of(const std::string& name) {
+    const bool is_missing = name == "org.freedesktop.login1.NoSuchSession" ||
+                            name == "org.freedesktop.DBus.Error.UnknownObject";
+    return is_missing ? Code::kNotFound : Code::kUnavailable;
 }
 
-bool means_not_found(const std::string& name) {
-    return name == "org.freedesktop.login1.NoSuchSession" ||
-           name == "org.freedesktop.DBus.Error.UnknownObject";
-}
-
-// Runs one exchange with the bus; nothing that sdbus-c++ throws gets past it.
+// Runs one exchange with logind; nothing that sdbus-c++ throws gets past it.
 template <class Exchange>
 auto guarded(Exchange exchange) -> decltype(exchange()) {
-    try {
-        return exchange();
-    } catch (const sdbus::Error& error) {
-        const std::string& name = error.getName();
-        return fail(means_not_found(name) ? Code::kNotFound : Code::kUnavailable,
-                    "logind: " + name + ": " + error.getMessage());
-    } catch (const std::exception& error) {
-        return fail(Code::kUnavailable, std::string("logind: ") + error.what());
-    } catch (...) {
-        return fail(Code::kUnavailable, "logind: unknown fault of the bus library");
-    }
+    return bus::guarded("logind", code_of, std::move(exchange));
 }
 
 class BusLogind : public Logind {
 public:
     BusLogind(std::unique_ptr<sdbus::IConnection> bus, const posix::Deadline& deadline)
-        : bus_(std::move(bus)), manager_(make_proxy(*bus_, kManagerPath)), deadline_(deadline) {}
+        : bus_(std::move(bus)),
+          manager_(bus::make_proxy(*bus_, kService, kManagerPath)),
+          deadline_(deadline) {}
 
     Result<LogindSession> session(const std::string& id) override {
         return guarded([&]() -> Result<LogindSession> {
@@ -111,7 +96,7 @@ private:
     }
 
     Result<LogindSession> read_session(const sdbus::ObjectPath& path) {
-        const auto proxy = make_proxy(*bus_, path);
+        const auto proxy = bus::make_proxy(*bus_, kService, path);
         using Values = std::map<std::string, sdbus::Variant>;
         const auto all = ask<Values>(*proxy, kProperties, "GetAll", std::string(kSession));
         LogindSession session;

@@ -39,7 +39,7 @@ enum class Type : std::uint8_t {
     kAgentStatusAnswer = 21,
     kStepUpCode = 22,
     kExplainLogin = 23,
-    kExplainLogin23nswer = 24,
+    kExplainLoginAnswer = 24,
     // hub: agent <-> broker
     kJoin = 40,
     kJoined = 41,

@@ -265,6 +265,13 @@ std::vector<Revocation> RevocationSet::after(Epoch epoch) const {
     return {std::ranges::upper_bound(entries_, epoch, {}, &Revocation::epoch), entries_.end()};
 }
 
+std::vector<Revocation> RevocationSet::newer_than(Epoch epoch, std::size_t most) const {
+    auto first = std::ranges::upper_bound(entries_, epoch, {}, &Revocation::epoch);
+    if (static_cast<std::size_t>(entries_.end() - first) > most)
+        first = entries_.end() - static_cast<std::ptrdiff_t>(most);
+    return {first, entries_.end()};
+}
+
 Result<RevocationSet> RevocationSet::decode(ByteView bytes) {
     static constexpr std::size_t digest_size = 32;
     if (bytes.size() > kMaxEncodedSize) return tampered("revocation file over its limit");

@@ -73,6 +73,7 @@ public:
     std::vector<Revocation> all() const; // in epoch order
     // Those above it, in epoch order; fewer than the epochs between where some have ended.
     std::vector<Revocation> after(Epoch epoch) const;
+    std::vector<Revocation> newer_than(Epoch epoch, std::size_t most) const; // the newest, in epoch order
 
     // One file's worth: magic, version, epoch, entries, SHA-256 over all before. A torn or altered one is
     // kTampered, and the caller denies: there is no fall-back to an empty set.

@@ -140,6 +140,16 @@ TEST(RevocationSet, ReplacedByAFullSetKnowsThatAlone) {
     EXPECT_FALSE(set.covers(bobs()));
 }
 
+TEST(RevocationSet, NamesTheNewestInOrder) {
+    RevocationSet set;
+    for (std::uint64_t epoch = 1; epoch <= 5; ++epoch)
+        ASSERT_TRUE(set.apply({{epoch}, {SelectorKind::kCertificate, std::to_string(epoch)}, {}, {9}}));
+    EXPECT_TRUE(set.newer_than({5}, 9).empty());
+    EXPECT_EQ(set.newer_than({3}, 9).at(0).epoch.value, 4U);
+    ASSERT_EQ(set.newer_than({0}, 2).size(), 2U);
+    EXPECT_EQ(set.newer_than({0}, 2).at(0).epoch.value, 4U);
+}
+
 TEST(RevocationSet, RefusesToGoBackAndSaysRollback) {
     RevocationSet set = set_of({revocation(1, "user", "a"), revocation(2, "user", "bob")});
     const Status refused = set.replace({1}, {});

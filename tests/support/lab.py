@@ -17,6 +17,7 @@ from .wait import wait_for
 
 HOOK = Path(__file__).parent / "lab_hook"
 HELPER_USER = "latchkey-akc"
+BUS_POLICY = Path(__file__).parents[2] / "packaging/agent/org.latchkey.Agent1.conf"
 
 
 def lab_answer():
@@ -110,6 +111,7 @@ class LabVm(Vm):
         else:
             self._lay_programs(tree, helper)
             texts["etc/systemd/system/latchkey-agent.service"] = fill("latchkey-agent.service")
+            texts["usr/share/dbus-1/system.d/org.latchkey.Agent1.conf"] = BUS_POLICY.read_text(encoding="utf-8")
             texts["etc/ssh/sshd_config.d/00-latchkey.conf"] = fill(
                 "sshd_latchkey.conf", helper=helper, socket=self.socket, helper_user=HELPER_USER, penalties="")
         for name, text in texts.items():

@@ -120,7 +120,8 @@ class LocalVm(Vm):
     def start_agent(self, **environment):
         self.agent = Daemon(self.place, [self.agent_program, "run", "--config", self.agent_config],
                             self.folder / "agent.log",
-                            {**self.build.environment(self.place.reports), **environment}).start()
+                            {**self.build.environment(self.place.reports),
+                             "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.folder}/no-bus", **environment}).start()
         return self
 
     def stop_agent(self):
