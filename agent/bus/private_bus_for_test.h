@@ -79,9 +79,10 @@ public:
     // A method of the agent's without arguments, called by dbus-send; asked again while nobody has the name.
     // Empty: it answered; else what it said.
     std::string call_until_it_answers(const std::string& method) const {
-        const std::string command = "timeout 30 dbus-send --system --print-reply --reply-timeout=20000 "
-                                    "--dest=org.latchkey.Agent1 /org/latchkey/Agent1 org.latchkey.Agent1." +
-                                    method + " 2>&1 >/dev/null";
+        const std::string command =
+            "timeout 30 dbus-send --system --print-reply --reply-timeout=20000 "
+            "--dest=org.latchkey.Agent1 /org/latchkey/Agent1 org.latchkey.Agent1." +
+            method + " 2>&1 >/dev/null";
         std::string text = "no attempt";
         for (int attempt = 0; attempt < 200; ++attempt) {
             text.clear();

@@ -22,8 +22,8 @@ constexpr const char* kSession = "org.freedesktop.login1.Session";
 constexpr const char* kProperties = "org.freedesktop.DBus.Properties";
 
 Code code_of(const std::string& name) {
-    const bool is_missing = name == "org.freedesktop.login1.NoSuchSession" ||
-                            name == "org.freedesktop.DBus.Error.UnknownObject";
+    const bool is_missing =
+        name == "org.freedesktop.login1.NoSuchSession" || name == "org.freedesktop.DBus.Error.UnknownObject";
     return is_missing ? Code::kNotFound : Code::kUnavailable;
 }
 
