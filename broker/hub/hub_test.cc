@@ -336,7 +336,8 @@ TEST_F(Sessions, ThatOutlivedTheirRevocationAreEndedWhenTheVmIsBack) {
     event.key = Fingerprint();
     event.serial = {};
     agent.send(event);
-    EXPECT_TRUE(hub_->end_session(web.vm.id, 99, "next")); // nothing is said of hers
+    EXPECT_FALSE(hub_->end_session(web.vm.id, 99, "next", clock_.monotonic())); // not waited for
+    // Nothing is said of hers.
     EXPECT_EQ(agent.receive<protocol::SessionEnd>().session, 99U);
 }
 
