@@ -58,7 +58,7 @@ install(FILES packaging/agent/sysusers.conf
 install(FILES packaging/agent/tmpfiles.conf
     DESTINATION lib/tmpfiles.d RENAME latchkey-agent.conf COMPONENT latchkey-agent)
 install(FILES packaging/agent/org.latchkey.Agent1.conf
-    DESTINATION share/dbus-1/system.d COMPONENT latchkey-agent OPTIONAL)
+    DESTINATION share/dbus-1/system.d COMPONENT latchkey-agent)
 install(FILES packaging/agent/agent.toml packaging/agent/sshd.conf
     DESTINATION /etc/latchkey COMPONENT latchkey-agent)
 lk_documents(latchkey-agent)
