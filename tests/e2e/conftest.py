@@ -114,14 +114,15 @@ def network(request, backend):
 
 @pytest.fixture
 def new_vm(request, backend, place, build):
-    """new_vm(name=…, agent=True, **keys of agent.toml) starts a VM of the wanted kind; it is removed at the end."""
+    """new_vm(name=…, agent=True, build=…, **keys of agent.toml) starts a VM of the wanted kind; it is removed at
+    the end."""
     made = []
 
     def start(**how):
         if backend == "lab":
-            vm = LabVm(place, request.getfixturevalue("lab"), build, **how)
+            vm = LabVm(place, request.getfixturevalue("lab"), **{"build": build, **how})
         else:
-            vm = LocalVm(place, build, **how)
+            vm = LocalVm(place, **{"build": build, **how})
         made.append(vm)
         return vm.start()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from . import ssh
 from .daemon import Daemon
 from .keys import KeyPair
-from .template import fill, setting_lines
+from .template import setting_lines
 from .totp import Totp
 
 # What stock output shows to a person: the secret in the otpauth:// line, the invite code after "invite…:".
@@ -48,7 +48,7 @@ class Broker:
         self.environment = build.environment(place.reports)
         self.admin = None
         self.daemon = None
-        self.config.write_text(fill(
+        self.config.write_text(build.fill(
             "latchkeyd.toml", address=self.address, door_port=self.door_port, hub_port=self.hub_port,
             state=self.folder / "state", plugins=build.plugins, user=place.account("broker"),
             signer_user=place.account("signer"), door=setting_lines(door), hub=setting_lines(hub), limits=setting_lines(limits)),

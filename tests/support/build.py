@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from . import template
+
 DEBIAN_RELEASES = {"bookworm": 12, "trixie": 13}
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -13,11 +15,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class Build:
     """`folder` is LATCHKEY_BUILD. install() copies its programs below a root-owned place: a checkout may lie where
     the broker's own user cannot go, and plugins are loaded only from folders that nobody else can write.
-    `packages` is LATCHKEY_PACKAGES, a folder with the output of packaging/build, or None: VMs then get the programs."""
+    `packages` is LATCHKEY_PACKAGES, a folder with the output of packaging/build, or None: VMs then get the programs.
+    `templates`: where the configuration files that these programs read are kept."""
 
-    def __init__(self, folder, packages=None):
+    def __init__(self, folder, packages=None, templates=template.FOLDER):
         self.folder = Path(folder).resolve()
         self.packages = Path(packages).resolve() if packages else None
+        self.templates = templates
         self.installed = None
 
     @classmethod
@@ -52,6 +56,10 @@ class Build:
                 raise FileNotFoundError(f"{len(paths)} packages {name} for {suite} in {self.packages}: packaging/build makes them")
             found += paths
         return found
+
+    def fill(self, name, **values):
+        """The configuration file `name`, as these programs read it."""
+        return template.fill(name, self.templates, **values)
 
     @property
     def plugins(self):

@@ -66,13 +66,13 @@ class LocalVm(Vm):
         state = self.folder / "agent-state"
         state.mkdir(mode=0o700)
         self.agent_config.write_text(
-            fill("agent.toml", state=state, socket=self.socket, helper_user=helper_user, logind="off",
+            self.build.fill("agent.toml", state=state, socket=self.socket, helper_user=helper_user, logind="off",
                  more=setting_lines(self.agent_settings)), encoding="utf-8")
         line = f"required {module} socket={self.socket} managed={state}/managed-logins scope=optional"
         self._write_pam(account=f"account {line}", session=f"session {line}")
         exempt = "PerSourcePenalties no" if _sshd_accepts("PerSourcePenalties=no") else ""
-        return fill("sshd_latchkey.conf", helper=helper, socket=self.socket, helper_user=helper_user,
-                    penalties=exempt)
+        return self.build.fill("sshd_latchkey.conf", helper=helper, socket=self.socket, helper_user=helper_user,
+                               penalties=exempt)
 
     def _write_pam(self, account, session):
         self.place.pam_service(self.service, fill("pam_local", account=account, session=session))

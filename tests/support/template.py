@@ -8,9 +8,9 @@ from string import Template
 FOLDER = Path(__file__).parent / "templates"
 
 
-def fill(name, **values):
+def fill(name, templates=FOLDER, **values):
     """The template's text; KeyError for a name that it uses and the caller does not give."""
-    return Template((FOLDER / name).read_text(encoding="utf-8")).substitute(values)
+    return Template((templates / name).read_text(encoding="utf-8")).substitute(values)
 
 
 def setting_lines(settings):
