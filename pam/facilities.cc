@@ -3,7 +3,9 @@
 
 #include <syslog.h>
 
+#include "core/base/clock.h"
 #include "pam/agent.h"
+#include "pam/break_glass.h"
 #include "pam/managed_logins.h"
 #include "pam/session_scope.h"
 #include "pam/step_up.h"
@@ -39,6 +41,16 @@ int by_verdict(const Caller& caller, const Login& login, protocol::Verdict verdi
     return PAM_PERM_DENIED;
 }
 
+// Nobody is kept out here: these accounts are for when everything else fails, a disk that is full among it.
+int note_break_glass(const Caller& caller, const Options& options, const Login& login) {
+    if (is_sudo(caller)) return PAM_IGNORE; // not a login: sudo names the account that somebody becomes
+    const std::string from = caller.item(PAM_RHOST);
+    caller.log(LOG_WARNING, "break-glass account used: login=" + login.str() + " from=" + from);
+    const Status noted = record_use(options, {SystemClock().now(), login, caller.item(PAM_SERVICE), from});
+    if (!noted) caller.log(LOG_CRIT, "the use cannot be recorded for the broker: " + noted.error().line());
+    return PAM_IGNORE;
+}
+
 // A name that cannot be written in a policy is not managed; anything else about the user is a fault.
 int without_login(const Error& error) {
     return error.code == Code::kMalformed ? PAM_IGNORE : PAM_USER_UNKNOWN;
@@ -50,6 +62,7 @@ int check_account(const Caller& caller, const Options& options) {
     if (is_sudo_of_root(caller)) return PAM_IGNORE;
     const auto login = caller.login();
     if (!login) return without_login(login.error());
+    if (is_break_glass(options, *login)) return PAM_IGNORE;
     protocol::AccountCheck question;
     question.login = *login;
     question.service = caller.item(PAM_SERVICE);
@@ -65,6 +78,7 @@ int check_account(const Caller& caller, const Options& options) {
 int open_session(const Caller& caller, const Options& options) {
     const auto login = caller.login();
     if (!login) return without_login(login.error());
+    if (is_break_glass(options, *login)) return note_break_glass(caller, options, *login);
     protocol::SessionOpen question;
     question.login = *login;
     question.service = caller.item(PAM_SERVICE);

@@ -4,10 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <string_view>
 
 #include "core/posix/file.h"
+#include "core/protocol/managed_logins.h"
 
 namespace latchkey::pam {
 namespace {
@@ -29,30 +30,11 @@ Status check_owner(const std::string& path) {
     return fail(Code::kTampered, path + " may be written by others than root");
 }
 
-std::string_view trimmed(std::string_view line) {
-    line = line.substr(0, line.find('#'));
-    const auto first = line.find_first_not_of(" \t\r");
-    if (first == std::string_view::npos) return {};
-    return line.substr(first, line.find_last_not_of(" \t\r") - first + 1);
-}
-
-Result<bool> lists(std::string_view text, const Login& login) {
-    bool found = false;
-    while (!text.empty()) {
-        const auto end = text.find('\n');
-        const std::string_view line = trimmed(text.substr(0, end));
-        text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-        if (line.empty()) continue;
-        LK_TRY(listed, Login::parse(line));
-        found = found || listed == login;
-    }
-    return found;
-}
-
 Result<bool> is_managed(const std::string& path, const Login& login) {
     LK_CHECK(check_owner(path));
     LK_TRY(content, posix::read_file(path, kListLimit));
-    return lists(as_text(content), login);
+    LK_TRY(logins, protocol::parse_managed_logins(as_text(content)));
+    return std::ranges::find(logins, login) != logins.end();
 }
 
 } // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The agent's list of the logins that Latchkey manages, for the time when the agent does not answer. One
-// login a line, '#' begins a comment. Denied when in doubt: a list that is missing beside an agent's state
+// The agent's list of the logins that Latchkey manages, for the time when the agent does not answer
+// (core/protocol/managed_logins.h). Denied when in doubt: a list that is missing beside an agent's state
 // folder, unreadable, foreign or damaged says kUnknown, which callers treat as managed. Only where the state
 // folder itself is missing has this machine never joined, and every login is kUnmanaged.
 

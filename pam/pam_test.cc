@@ -13,7 +13,9 @@
 #include <fstream>
 #include <memory>
 
+#include "core/protocol/break_glass.h"
 #include "core/protocol/local.h"
+#include "core/protocol/managed_logins.h"
 #include "pam/fake_agent.h"
 
 namespace latchkey::pam {
@@ -50,6 +52,11 @@ protected:
         std::filesystem::create_directory(folder_ / "state");
         std::ofstream(managed()) << text;
         ::chmod(managed().c_str(), mode);
+    }
+    void manage(const std::vector<const char*>& logins, mode_t mode = 0644) {
+        std::vector<Login> parsed;
+        for (const char* login : logins) parsed.push_back(*Login::parse(login));
+        write_managed(protocol::encode_managed_logins(parsed), mode);
     }
     std::string managed() const { return (folder_ / "state" / "managed-logins").string(); }
 
@@ -121,12 +128,12 @@ TEST_F(Module, PassesOverANameThatCannotBeManagedWithoutAsking) {
 }
 
 TEST_F(Module, DeniesAManagedLoginWithoutAnAgent) {
-    write_managed("# managed by policy\nbob\n  alice # the other one\n");
+    manage({"bob", "alice"});
     EXPECT_EQ(account(), "perm_denied\n");
 }
 
 TEST_F(Module, PassesOverAnUnmanagedLoginWithoutAnAgent) {
-    write_managed("# alice\nbob\nalice2\n");
+    manage({"bob", "alice2"});
     EXPECT_EQ(account(), "ignore\n");
 }
 
@@ -150,15 +157,59 @@ TEST_F(Module, DeniesWithoutAnAgentWhereTheListIsDamaged) {
 }
 
 TEST_F(Module, DeniesWithoutAnAgentWhereOthersMayWriteTheList) {
-    write_managed("bob\n", 0664);
+    manage({"bob"}, 0664);
     EXPECT_EQ(account(), "perm_denied\n");
-    write_managed("bob\n", 0644);
+    manage({"bob"});
     EXPECT_EQ(account(), "ignore\n");
+}
+
+TEST_F(Module, LetsBreakGlassAccountsPassWhateverTheAgentSaysAndWritesEachSessionDown) {
+    manage({"alice", "rescue"});
+    std::ofstream(folder_ / "state" / "break-glass")
+        << protocol::encode_managed_logins({*Login::parse("rescue")});
+    answer(account_answer(protocol::Verdict::kDeny));
+    EXPECT_EQ(account("rescue"), "ignore\n");
+    EXPECT_TRUE(agent_->requests().empty());
+    agent_.reset();
+    EXPECT_EQ(run("rhost=192.0.2.7 open_session close_session", "sshd", "", "rescue").out,
+              "ignore\nignore\n");
+    EXPECT_EQ(run("rhost=192.0.2.8 open_session", "sshd", "", "rescue").out, "ignore\n");
+    EXPECT_EQ(run("rhost=192.0.2.9 open_session", "sshd", "", "alice").status, 255) << "the others stay out";
+    std::ifstream spool(folder_ / "state" / "break-glass-uses");
+    const std::string text((std::istreambuf_iterator<char>(spool)), {});
+    const auto read = protocol::parse_uses(text);
+    ASSERT_EQ(read.uses.size(), 2U) << text;
+    EXPECT_EQ(read.uses[0].login.str(), "rescue");
+    EXPECT_EQ(read.uses[0].service, "sshd");
+    EXPECT_EQ(read.uses[1].from, "192.0.2.8");
+    struct stat facts {};
+    ASSERT_EQ(::stat((folder_ / "state" / "break-glass-uses").c_str(), &facts), 0);
+    EXPECT_EQ(facts.st_mode & 07777, 0600U);
+}
+
+TEST_F(Module, TakesNobodyForABreakGlassAccountByAListThatIsTornOrForeign) {
+    manage({"rescue"});
+    const std::string whole = protocol::encode_managed_logins({*Login::parse("rescue")});
+    std::ofstream(folder_ / "state" / "break-glass") << whole.substr(0, whole.size() - 1);
+    EXPECT_EQ(account("rescue"), "perm_denied\n");
+    std::ofstream(folder_ / "state" / "break-glass") << whole;
+    ::chmod((folder_ / "state" / "break-glass").c_str(), 0666);
+    EXPECT_EQ(account("rescue"), "perm_denied\n");
+    ::chmod((folder_ / "state" / "break-glass").c_str(), 0644);
+    EXPECT_EQ(account("rescue"), "ignore\n");
+}
+
+TEST_F(Module, LetsABreakGlassAccountInWhereItsUseCannotBeWritten) {
+    manage({"alice"});
+    std::ofstream(folder_ / "state" / "break-glass")
+        << protocol::encode_managed_logins({*Login::parse("rescue")});
+    std::filesystem::create_directory(folder_ / "state" / "break-glass-uses");
+    EXPECT_EQ(run("open_session", "sshd", "", "rescue").out, "ignore\n");
 }
 
 TEST_F(Module, GoesByTheListAfterTwoSecondsOfSilence) {
     stay_silent();
-    write_managed("alice\n");
+    manage({"alice"});
     const Micros start = SystemClock().monotonic();
     EXPECT_EQ(account(), "perm_denied\n");
     EXPECT_GE(SystemClock().monotonic() - start, from_millis(1990));
@@ -167,7 +218,7 @@ TEST_F(Module, GoesByTheListAfterTwoSecondsOfSilence) {
 }
 
 TEST_F(Module, GoesByTheListWhereTheAgentTalksNonsense) {
-    write_managed("alice\n");
+    manage({"alice"});
     answer(protocol::encode(protocol::SessionAnswer{protocol::Verdict::kAllow, {}, {}}));
     EXPECT_EQ(account(), "perm_denied\n");
     answer(protocol::encode(protocol::Refused{"internal", "out of order", "", {}}));
@@ -237,7 +288,7 @@ TEST_F(Module, RefusesASessionAsItsOptionSays) {
 }
 
 TEST_F(Module, RefusesTheSessionOfAManagedLoginWithoutAnAgent) {
-    write_managed("alice\n");
+    manage({"alice"});
     EXPECT_EQ(run("open_session", "sshd").status, 255);
     EXPECT_EQ(run("open_session", "sshd", "", "carol").out, "ignore\n");
 }

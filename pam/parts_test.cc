@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/protocol/managed_logins.h"
 #include "pam/managed_logins.h"
 #include "pam/options.h"
 #include "pam/session_scope.h"
@@ -98,8 +99,26 @@ TEST_F(Folder, ShowsWhetherTheScopeIsOurs) {
 }
 
 TEST_F(Folder, WithAnEmptyListManagesNobody) {
-    std::ofstream(folder_ / "managed-logins") << "";
+    std::ofstream(folder_ / "managed-logins") << protocol::encode_managed_logins({});
     EXPECT_EQ(look_up(folder_ / "managed-logins", *Login::parse("alice")).standing, Standing::kUnmanaged);
+}
+
+TEST_F(Folder, WithAListThatIsTornAtAnyByteManagesEverybody) {
+    const std::string whole = protocol::encode_managed_logins({*Login::parse("bob"), *Login::parse("carol")});
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+        std::ofstream(folder_ / "managed-logins") << whole.substr(0, size);
+        EXPECT_EQ(look_up(folder_ / "managed-logins", *Login::parse("alice")).standing, Standing::kUnknown)
+            << size;
+    }
+    std::ofstream(folder_ / "managed-logins") << whole;
+    EXPECT_EQ(look_up(folder_ / "managed-logins", *Login::parse("alice")).standing, Standing::kUnmanaged);
+    EXPECT_EQ(look_up(folder_ / "managed-logins", *Login::parse("carol")).standing, Standing::kManaged);
+}
+
+TEST_F(Folder, WithAListOfAnOlderAgentGoesByItAsBefore) {
+    std::ofstream(folder_ / "managed-logins") << "# written by latchkey-agent\nbob\n";
+    EXPECT_EQ(look_up(folder_ / "managed-logins", *Login::parse("alice")).standing, Standing::kUnmanaged);
+    EXPECT_EQ(look_up(folder_ / "managed-logins", *Login::parse("bob")).standing, Standing::kManaged);
 }
 
 TEST_F(Folder, WithoutAListSaysWhy) {
