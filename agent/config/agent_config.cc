@@ -70,6 +70,9 @@ private:
         } else if (key == "local_logins") {
             LK_TRY(value, logins(key, node));
             config.local_logins = std::move(value);
+        } else if (key == "break_glass") {
+            LK_TRY(value, logins(key, node));
+            config.break_glass = std::move(value);
         } else if (key == "logind") {
             LK_TRY(value, text(key, node));
             if (value != "auto" && value != "off") return wrong(key, node, "is \"auto\" or \"off\"");

@@ -25,7 +25,8 @@ struct AgentConfig {
     std::string socket = "/run/latchkey-agent/agent.sock";
     std::string helper_user = "latchkey-akc"; // who runs the helper, besides root
     std::vector<Login> managed_logins;        // gated besides those that the broker names
-    std::vector<Login> local_logins;          // break-glass: never gated; wins over managed
+    std::vector<Login> local_logins;          // never gated; wins over managed
+    std::vector<Login> break_glass;           // local ones, of which each use is reported to the broker
     LogindUse logind = LogindUse::kAuto;
     BusUse dbus = BusUse::kAuto;
     LogLevel log_level = LogLevel::kInfo;

@@ -17,7 +17,8 @@ state_dir = "/tmp/state"
 socket = "/tmp/agent.sock"
 helper_user = "asker"
 managed_logins = ["deploy", "backup"]
-local_logins = ["rescue"]
+local_logins = ["build"]
+break_glass = ["rescue", "root"]
 logind = "off"
 dbus = "off"
 log_level = "debug"
@@ -29,7 +30,9 @@ join_token_file = "/etc/latchkey/token"
     EXPECT_EQ(config->socket, "/tmp/agent.sock");
     EXPECT_EQ(config->helper_user, "asker");
     ASSERT_EQ(config->managed_logins.size(), 2U);
-    EXPECT_EQ(config->local_logins.at(0).str(), "rescue");
+    EXPECT_EQ(config->local_logins.at(0).str(), "build");
+    ASSERT_EQ(config->break_glass.size(), 2U);
+    EXPECT_EQ(config->break_glass[1].str(), "root");
     EXPECT_EQ(config->logind, LogindUse::kOff);
     EXPECT_EQ(config->dbus, BusUse::kOff);
     EXPECT_EQ(config->log_level, LogLevel::kDebug);

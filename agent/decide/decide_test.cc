@@ -348,6 +348,81 @@ TEST_F(Leases, AreNotProlongedByAWallClockThatIsSetBack) {
     EXPECT_EQ(lease_.standing(), Standing::kOver);
 }
 
+TEST_F(Leases, AreNotStretchedByWordsThatAreHeldBack) {
+    lease_.set_grace(from_seconds(60));
+    broker_.sync(kNow);
+    lease_.go_online();
+    clock_.advance(from_seconds(100));
+    EXPECT_EQ(broker_.hear(kNow + from_seconds(5)), from_seconds(95)) << "it says how late it came";
+    EXPECT_EQ(broker_.now(), kNow + from_seconds(100)) << "and does not set the time back";
+    EXPECT_EQ(broker_.last_heard(), kNow + from_seconds(5));
+    EXPECT_EQ(lease_.standing(), Standing::kCatchingUp);
+    lease_.go_offline();
+    lease_.go_offline();
+    EXPECT_EQ(lease_.standing(), Standing::kOver) << "95 s are more than the grace";
+}
+
+TEST_F(Leases, BrokerTimeRunsWithTheMonotonicClockBetweenWelcomesAndGoesBackAtOne) {
+    broker_.sync(kNow);
+    Micros before = broker_.now();
+    for (int beat = 0; beat < 50; ++beat) {
+        clock_.advance(from_seconds(5));
+        EXPECT_GE(broker_.hear(kNow + from_seconds(beat)).value, 0);
+        EXPECT_GE((broker_.now() - before).value, from_seconds(5).value);
+        before = broker_.now();
+    }
+    EXPECT_EQ(broker_.hear(before + from_seconds(7)), Micros{}) << "a broker that is ahead is followed";
+    EXPECT_EQ(broker_.now(), before + from_seconds(7));
+    broker_.sync(kNow);
+    EXPECT_EQ(broker_.now(), kNow);
+}
+
+TEST_F(Leases, HoldASleeperBackUntilItHasHeardWhatItMissed) {
+    lease_.set_grace(from_seconds(3600));
+    broker_.sync(kNow);
+    lease_.go_online();
+    lease_.beat();
+    clock_.advance(from_seconds(10));
+    EXPECT_EQ(lease_.standing(), Standing::kOnline) << "a beat may be late";
+    clock_.advance(from_seconds(10)); // stopped, or suspended
+    EXPECT_EQ(lease_.standing(), Standing::kCatchingUp);
+    lease_.beat();
+    EXPECT_EQ(lease_.standing(), Standing::kCatchingUp) << "it is awake, and knows nothing new yet";
+    lease_.go_offline(); // the old connection turns out to be dead
+    EXPECT_EQ(lease_.standing(), Standing::kCatchingUp);
+    lease_.go_offline(); // and there is no broker
+    EXPECT_EQ(lease_.standing(), Standing::kOffline) << "by the lease, as without a sleep";
+    clock_.advance(from_seconds(3600));
+    EXPECT_EQ(lease_.standing(), Standing::kOver);
+}
+
+TEST_F(Leases, LetASleeperGoOnWhoseConnectionLives) {
+    lease_.set_grace(from_seconds(3600));
+    broker_.sync(kNow);
+    lease_.go_online();
+    lease_.beat();
+    clock_.advance(from_seconds(20));
+    EXPECT_EQ(lease_.standing(), Standing::kCatchingUp);
+    broker_.hear(clock_.now() - from_seconds(2)); // behind all that was sent before it
+    EXPECT_EQ(lease_.standing(), Standing::kOnline);
+    lease_.beat();
+    lease_.go_offline();
+    EXPECT_EQ(lease_.standing(), Standing::kOffline);
+}
+
+TEST_F(Leases, OfOneThatDidNotSleepDecideAtOnceWhereTheBrokerGoesSilent) {
+    lease_.set_grace(from_seconds(3600));
+    broker_.sync(kNow);
+    lease_.go_online();
+    for (int beat = 0; beat < 4; ++beat) {
+        lease_.beat();
+        EXPECT_EQ(lease_.standing(), Standing::kOnline);
+        clock_.advance(from_seconds(5));
+    }
+    lease_.go_offline();
+    EXPECT_EQ(lease_.standing(), Standing::kOffline);
+}
+
 TEST_F(Leases, BrokerTimeIsKeptWhateverTheWallClockSays) {
     broker_.sync(kNow + from_seconds(100)); // our clock is 100 s behind
     EXPECT_EQ(broker_.offset(), from_seconds(100));

@@ -2,9 +2,10 @@
 #pragma once
 // May this agent let anybody in, and on whose word? Online: the broker's revocations are all applied and its
 // heartbeat is fresh. Offline: grants that are held are served until offline_grace after the last heartbeat.
-// Over: nothing is. CatchingUp: the broker is back and has not yet said all that we missed; whoever asks
-// waits. One thread.
+// Over: nothing is. CatchingUp: the broker is back and has not yet said all that we missed, or this VM was
+// asleep and what it knows is old; whoever asks waits. One thread.
 
+#include <algorithm>
 #include <cstdint>
 
 #include "agent/decide/broker_clock.h"
@@ -18,15 +19,33 @@ public:
     explicit Lease(const BrokerClock& clock) : clock_(clock) {}
 
     void set_grace(Micros grace) { grace_ = grace; }
+    // How often beat() comes and the broker's words are due.
+    void set_period(Micros period) { period_ = period; }
+    // A word of the broker's this old says nothing about now.
+    bool is_late(Micros age) const { return age.value > kLatePeriods * period_.value; }
+    // We are awake. Beats that stay away mean that this VM was suspended, or this process stopped.
+    void beat() {
+        has_slept_ = is_asleep();
+        last_beat_ = clock_.monotonic();
+    }
+
     void begin_catch_up() { link_ = Link::kCatchingUp; }
     void go_online() {
         link_ = Link::kOnline;
         ever_online_ = true;
     }
-    void go_offline() { link_ = Link::kDown; }
+    // A connection ended, or an attempt failed. After a sleep the first loss only says that the old
+    // connection is of no use: what was missed is heard on the next one, or that fails too.
+    void go_offline() {
+        const bool may_have_missed = link_ == Link::kOnline && is_asleep();
+        link_ = may_have_missed ? Link::kCatchingUp : Link::kDown;
+    }
 
     Standing standing() const {
-        if (link_ == Link::kOnline) return Standing::kOnline;
+        if (link_ == Link::kOnline) {
+            const bool is_old = is_late(clock_.silence()) || (is_asleep() && is_overdue());
+            return is_old ? Standing::kCatchingUp : Standing::kOnline;
+        }
         if (link_ == Link::kCatchingUp) return Standing::kCatchingUp;
         const bool holds = ever_online_ && grace_.value > 0 && clock_.silence() <= grace_;
         return holds ? Standing::kOffline : Standing::kOver;
@@ -37,9 +56,19 @@ public:
 
 private:
     enum class Link : std::uint8_t { kDown = 1, kCatchingUp, kOnline };
+    static constexpr std::int64_t kLatePeriods = 6;
+
+    bool is_overdue() const { return 2 * clock_.silence().value > 5 * period_.value; }
+    bool is_asleep() const {
+        const Micros gap = last_beat_.value == 0 ? Micros{} : clock_.monotonic() - last_beat_;
+        return gap > period_ + std::max(period_, from_seconds(2)) || (has_slept_ && is_overdue());
+    }
 
     const BrokerClock& clock_;
     Micros grace_{};
+    Micros period_ = from_seconds(5);
+    Micros last_beat_; // monotonic; 0: none yet
+    bool has_slept_ = false;
     Link link_ = Link::kDown;
     bool ever_online_ = false;
 };

@@ -17,9 +17,13 @@ namespace latchkey::agent {
 enum class TroubleKind : std::uint8_t {
     kState = 1,         // a state file is torn: denies
     kUnknownRevocation, // a revocation that we cannot apply: denies
+    kRevocations,       // those on disk are torn: denies until the broker has sent all
+    kTrust,             // what we trust is torn: denies until the broker has said it
     kRollback,          // the broker is older than our disk
     kDisk,              // a revocation could not be recorded
     kTrustFile,         // nor what we trust and gate
+    kBreakGlassFile,    // nor the list of break-glass accounts
+    kReportsFile,       // nor what is to be reported
     kSessionsFile,      // nor the bound sessions
     kBroker,            // the broker refuses us
     kHelper,            // the helper's user does not exist
@@ -34,7 +38,11 @@ public:
     void clear(TroubleKind kind) { at(kind).clear(); }
     const std::string& of(TroubleKind kind) const { return lines_[static_cast<std::size_t>(kind)]; }
     bool denies() const {
-        return !of(TroubleKind::kState).empty() || !of(TroubleKind::kUnknownRevocation).empty();
+        for (const TroubleKind kind : {TroubleKind::kState, TroubleKind::kUnknownRevocation,
+                                       TroubleKind::kRevocations, TroubleKind::kTrust}) {
+            if (!of(kind).empty()) return true;
+        }
+        return false;
     }
     std::string line() const; // all of them, one line
 
@@ -58,8 +66,9 @@ struct AgentState {
     GrantCache grants;
     Troubles troubles;
     std::vector<Login> managed_by_config;
-    std::set<Login> managed; // by config and broker
-    std::set<Login> local;   // break-glass
+    std::set<Login> managed;        // by config and broker
+    std::set<Login> local;          // never gated
+    std::vector<Login> break_glass; // of them: each use is reported
     // The list of managed logins could not be read: every login but the local ones counts as managed.
     bool everything_is_managed = false;
 

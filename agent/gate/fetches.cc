@@ -91,7 +91,7 @@ void Fetches::take_unasked(const protocol::Grant& grant) {
         log_error("refuse prefetched grant login=" + offer.login.str() + " why=" + status.error().message);
 }
 
-void Fetches::go_online() {
+void Fetches::look_again() {
     std::vector<std::uint64_t> waiting;
     for (const auto& [request, pending] : pending_) {
         if (!pending.was_sent) waiting.push_back(request);
@@ -99,8 +99,12 @@ void Fetches::go_online() {
     for (const std::uint64_t request : waiting) finish(request, {});
 }
 
-void Fetches::fail_all(const std::string& why) {
-    while (!pending_.empty()) finish(pending_.begin()->first, fail(Code::kUnavailable, why));
+void Fetches::fail_sent(const std::string& why) {
+    std::vector<std::uint64_t> sent;
+    for (const auto& [request, pending] : pending_) {
+        if (pending.was_sent) sent.push_back(request);
+    }
+    for (const std::uint64_t request : sent) finish(request, fail(Code::kUnavailable, why));
 }
 
 } // namespace latchkey::agent

@@ -29,8 +29,8 @@ public:
     // Calls `done` exactly once, perhaps before it returns; `deadline` on the monotonic clock.
     void ask(const Offer& offer, Micros deadline, Done done);
     void take(const protocol::Grant& grant);
-    void go_online();                      // those that waited look again
-    void fail_all(const std::string& why); // the connection is gone
+    void look_again();                      // those that wait for a connection
+    void fail_sent(const std::string& why); // the connection is gone
 
 private:
     struct Pending {

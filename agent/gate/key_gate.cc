@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::string_view kCertificateEnding = "-cert-v01@openssh.com";
 
+constexpr Micros kDeniedAloneEvery = from_seconds(1);
+
 std::string describe(const Offer& offer) {
     return "login=" + offer.login.str() + " key=" + offer.key.str() +
            (offer.is_certificate() ? " serial=" + std::to_string(offer.serial.value) : "");
@@ -61,14 +63,14 @@ void KeyGate::decide(const Shared& question) {
     if (state_.troubles.denies()) return deny(*question, state_.troubles.line());
     const Standing standing = state_.lease.standing();
     if (standing == Standing::kOver)
-        return deny(*question, "no broker, and the time that grants may be served without one is over");
+        return deny_alone(*question, "no broker, and the time that grants may be served without one is over");
     if (standing != Standing::kCatchingUp) {
         const auto held = state_.grants.find(offer);
         const bool may_serve = !held.is_stale || standing == Standing::kOffline;
         if (held.grant != nullptr && may_serve && still_holds(*held.grant, state_.judged()))
             return allow(*question, *held.grant);
         if (standing == Standing::kOffline)
-            return deny(*question, "no broker, and no grant held for this key");
+            return deny_alone(*question, "no broker, and no grant held for this key");
     }
     // At most twice: once to wait out the catch-up, once to fetch, and then the cache answers.
     if (++question->rounds > 2) return deny(*question, "the broker's grant does not hold here");
@@ -90,6 +92,18 @@ void KeyGate::allow(const Question& question, const VerifiedGrant& grant) {
     answer.lines = std::move(lines.lines);
     answer.reason = "granted to " + grant.user.str();
     question.reply(std::move(answer));
+}
+
+// Somebody will ask why they cannot get in: said for accounts of ours, but not as often as a stranger may
+// ask.
+void KeyGate::deny_alone(const Question& question, const std::string& reason) {
+    const Micros now = state_.clock.monotonic();
+    const bool is_due = !denied_alone_at_ || now - *denied_alone_at_ >= kDeniedAloneEvery;
+    if (is_due && state_.is_managed(question.offer.login)) {
+        denied_alone_at_ = now;
+        log_warn("deny " + describe(question.offer) + " why=" + reason);
+    }
+    deny(question, reason);
 }
 
 // Debug only: anybody on the network can cause denials.

@@ -38,12 +38,14 @@ private:
 
     void decide(const Shared& question);
     void allow(const Question& question, const VerifiedGrant& grant);
+    void deny_alone(const Question& question, const std::string& reason); // without a broker
     static void deny(const Question& question, const std::string& reason);
 
     AgentState& state_;
     Fetches& fetches_;
     Monitors& monitors_;
     const Processes& processes_;
+    std::optional<Micros> denied_alone_at_; // monotonic: when that was logged last
 };
 
 // What the client offered, taken from the key itself; kRefused where type, blob and fingerprint disagree.

@@ -132,7 +132,7 @@ TEST_F(KeyGateTest, AsksTheSameQuestionOnceForAllWhoAskAtOnce) {
 TEST_F(KeyGateTest, DeniesAllWhoWaitWhenTheConnectionBreaks) {
     ask(question());
     state.lease.go_offline();
-    fetches.fail_all("gone");
+    fetches.fail_sent("gone");
     EXPECT_TRUE(is_denied());
 }
 
@@ -176,7 +176,7 @@ TEST_F(KeyGateTest, MakesThemWaitWhileItCatchesUpAndThenLooksAgain) {
     ask(question());
     EXPECT_FALSE(answer) << "a revocation that was missed may cover this grant";
     state.lease.go_online();
-    fetches.go_online();
+    fetches.look_again();
     EXPECT_TRUE(is_allowed());
     EXPECT_EQ(fetched(), 1U);
 }
@@ -187,7 +187,7 @@ TEST_F(KeyGateTest, DeniesAfterTheCatchUpWhatItBroughtARevocationFor) {
     ask(question());
     revoke("user", "bob");
     state.lease.go_online();
-    fetches.go_online();
+    fetches.look_again();
     ASSERT_FALSE(answer) << "it asks the broker anew";
     broker_says(issuer.make());
     EXPECT_TRUE(is_denied());

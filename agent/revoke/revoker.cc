@@ -24,11 +24,20 @@ Result<std::vector<revocation::Revocation>> parse_entries(const protocol::Revoke
     return parsed;
 }
 
+// A day longer than needed, because our reckoning of the broker's time can be off.
+constexpr Micros kKeptAfterEnd = from_seconds(24 * 3600);
+
 std::string text_of(Epoch epoch) {
     return std::to_string(epoch.value);
 }
 
 } // namespace
+
+Revoker::Revoker(const Parts& parts, OnDisk on_disk)
+    : parts_(parts),
+      epoch_on_disk_(parts.state.revocations.epoch()),
+      is_damaged_(on_disk == OnDisk::kDamaged),
+      must_replace_(is_damaged_) {}
 
 Status Revoker::begin(const protocol::Welcome& welcome) {
     AgentState& state = parts_.state;
@@ -48,7 +57,7 @@ Status Revoker::begin(const protocol::Welcome& welcome) {
     due_ = welcome.epoch;
     is_full_ = welcome.full;
     collected_.clear();
-    has_caught_up_ = !is_full_ && ours == due_;
+    has_caught_up_ = !is_full_ && !is_damaged_ && ours == due_;
     return {};
 }
 
@@ -58,10 +67,14 @@ Status Revoker::take(const protocol::Revoke& message) {
     const bool was_full = is_full_;
     const Epoch before = parts_.state.revocations.epoch();
     LK_CHECK(is_full_ ? replace_by(message) : apply(message));
-    if (message.last && parts_.state.revocations.epoch() >= due_) has_caught_up_ = true;
+    if (message.last && parts_.state.revocations.epoch() >= due_) {
+        has_caught_up_ = true;
+        is_damaged_ = false;
+        parts_.state.troubles.clear(TroubleKind::kRevocations);
+    }
 
     const bool is_recorded =
-        !was_full && before == parts_.state.revocations.epoch() && before == epoch_on_disk_;
+        !was_full && !must_replace_ && before == parts_.state.revocations.epoch() && before == epoch_on_disk_;
     act(count(message, before), is_recorded);
     return {};
 }
@@ -130,6 +143,7 @@ Status Revoker::replace_by(const protocol::Revoke& message) {
     collected_.clear();
     is_full_ = false;
     wants_all_ = false;
+    must_replace_ = true;
     state.troubles.clear(TroubleKind::kUnknownRevocation);
     log_info("replace revocations epoch=" + text_of(message.epoch) +
              " count=" + std::to_string(state.revocations.size()));
@@ -180,20 +194,53 @@ void Revoker::write_now() {
     const Epoch epoch = parts_.state.revocations.epoch();
     auto askers = std::move(waiting_);
     waiting_.clear();
-    auto encoded = std::make_shared<const Bytes>(parts_.state.revocations.encode());
-    parts_.disk.write([folder = parts_.folder, encoded] { return folder.save_revocations(*encoded); },
-                      [this, epoch, askers = std::move(askers)](const Status& written) {
+    // What has ended in between is no longer known here: then the set is written whole.
+    const auto news = parts_.state.revocations.after(epoch_on_disk_).size();
+    const bool is_whole = std::exchange(must_replace_, false) || epoch.value - epoch_on_disk_.value != news;
+    const auto is_long = std::make_shared<bool>(false);
+    parts_.disk.write(writing_job(epoch, is_whole, is_long),
+                      [this, epoch, is_whole, is_long, askers = std::move(askers)](const Status& written) {
                           is_writing_ = false;
+                          if (!written && !is_whole && written.error().code == Code::kTampered) {
+                              must_replace_ = true; // nothing can be added to what is there
+                              waiting_.insert(waiting_.begin(), askers.begin(), askers.end());
+                              return write_now();
+                          }
                           if (written) {
                               epoch_on_disk_ = epoch;
                               parts_.state.troubles.clear(TroubleKind::kDisk);
+                              if (*is_long) compact();
                           } else {
+                              must_replace_ = must_replace_ || is_whole;
                               parts_.state.troubles.set(TroubleKind::kDisk, written.error().line());
                               log_error("fail to record revocation epoch=" + text_of(epoch) +
                                         " why=" + written.error().line());
                           }
                           if (!waiting_.empty()) write_now();
                           for (const auto& asker : askers) asker(written);
+                      });
+}
+
+// Encodes and writes on the pool: of this thread it takes a copy of what is new, or of the set where that is
+// to be written whole.
+std::function<Status()> Revoker::writing_job(Epoch epoch, bool is_whole,
+                                             const std::shared_ptr<bool>& is_long) const {
+    const revocation::RevocationSet& set = parts_.state.revocations;
+    auto entries = std::make_shared<const std::vector<revocation::Revocation>>(
+        is_whole ? set.all() : set.after(epoch_on_disk_));
+    return [files = parts_.files, entries, epoch, is_whole, is_long]() -> Status {
+        if (is_whole) return files->replace(revocation::encode_set(epoch, *entries));
+        LK_CHECK(files->append(*entries));
+        *is_long = files->wants_compaction();
+        return {};
+    };
+}
+
+void Revoker::compact() {
+    const Micros ended_by = parts_.state.broker_clock.now() - kKeptAfterEnd;
+    parts_.disk.write([files = parts_.files, ended_by] { return files->compact(ended_by); },
+                      [](const Status& done) {
+                          if (!done) log_warn("fail to compact revocations why=" + done.error().line());
                       });
 }
 
@@ -225,10 +272,10 @@ void Revoker::send_receipt(const Tally& tally, const std::vector<BoundSession>& 
 
 void Revoker::tidy() {
     AgentState& state = parts_.state;
-    // Kept a day longer than needed, because our reckoning of the broker's time can be off.
     if (state.lease.standing() == Standing::kOnline)
-        state.revocations.drop_ended(state.broker_clock.now() - from_seconds(24 * 3600));
-    if (epoch_on_disk_ < state.revocations.epoch() && !is_writing_) record([](const Status&) {});
+        state.revocations.drop_ended(state.broker_clock.now() - kKeptAfterEnd);
+    const bool is_behind = epoch_on_disk_ < state.revocations.epoch() || must_replace_;
+    if (is_behind && !is_damaged_ && !is_writing_) record([](const Status&) {});
 }
 
 } // namespace latchkey::agent

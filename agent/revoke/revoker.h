@@ -11,6 +11,7 @@
 
 #include "agent/gate/session_book.h"
 #include "agent/loop/disk_queue.h"
+#include "agent/trust/revocation_files.h"
 #include "agent/trust/state_folder.h"
 #include "core/keys/private_key.h"
 
@@ -30,8 +31,12 @@ public:
         SessionBook& sessions;
         const StateFolder& folder;
         const keys::PrivateKey& identity;
+        std::shared_ptr<RevocationFiles> files; // used by the disk queue's jobs alone
     };
-    explicit Revoker(const Parts& parts) : parts_(parts), epoch_on_disk_(parts.state.revocations.epoch()) {}
+    // Whether the files gave all that was in them: else the broker is to send everything, and until then the
+    // state's troubles deny.
+    enum class OnDisk : std::uint8_t { kWhole = 1, kDamaged };
+    Revoker(const Parts& parts, OnDisk on_disk);
 
     // At a Welcome. kConflict: the broker is older than our disk and is not to be talked to.
     Status begin(const protocol::Welcome& welcome);
@@ -39,7 +44,7 @@ public:
     Status take(const protocol::Revoke& message);
     // The next connection is to bring everything that is in force, in place of what is held.
     void ask_for_all() { wants_all_ = true; }
-    bool wants_all() const { return wants_all_; }
+    bool wants_all() const { return wants_all_ || is_damaged_; }
     // Called for each new revocation once its sessions are cut.
     struct Applied {
         Epoch epoch;
@@ -55,7 +60,8 @@ public:
 
     // Now and then: forgets what has ended, tries the disk again.
     void tidy();
-    Epoch epoch_on_disk() const { return epoch_on_disk_; }
+    // What the broker is to go on from: the last epoch on disk, 0 where that is not whole.
+    Epoch goes_on_from() const { return is_damaged_ ? Epoch{} : epoch_on_disk_; }
 
 private:
     struct Tally { // of one message, until its receipt
@@ -72,6 +78,9 @@ private:
     void announce(const Tally& tally, const std::vector<BoundSession>& still_there) const;
     void record(std::function<void(const Status&)> then);
     void write_now();
+    std::function<Status()> writing_job(Epoch epoch, bool is_whole,
+                                        const std::shared_ptr<bool>& is_long) const;
+    void compact();
     struct Pending { // a receipt, until the cut is done and the disk has answered
         Tally tally;
         std::optional<std::vector<BoundSession>> still_there;
@@ -90,6 +99,8 @@ private:
     bool wants_all_ = false;
     bool has_caught_up_ = false;
     std::vector<revocation::Revocation> collected_; // of a full set, until its last message
+    bool is_damaged_ = false;   // what was on disk is not whole: until the broker has sent everything
+    bool must_replace_ = false; // the next write is the whole set
     bool is_writing_ = false;
     std::vector<std::function<void(const Status&)>> waiting_; // for the next write
     std::function<void(const Applied&)> applied_;

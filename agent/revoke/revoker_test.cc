@@ -6,6 +6,7 @@
 
 #include "agent/fixture/folder.h"
 #include "agent/fixture/gate_house.h"
+#include "core/posix/file.h"
 
 namespace latchkey::agent {
 namespace {
@@ -29,6 +30,8 @@ class RevokerTest : public ::testing::Test, protected fixture::GateHouse {
 protected:
     void SetUp() override {
         ASSERT_TRUE(folder_.make());
+        ASSERT_TRUE(folder_.save_revocations(revocation::RevocationSet().encode()));
+        ASSERT_EQ(files_->load().damage, "");
         fetches.take(issuer.make());
     }
     void open_session() {
@@ -58,7 +61,9 @@ protected:
     StateFolder folder_{parent_ / "state"};
     keys::PrivateKey identity_ = fixture::new_key();
     DiskQueue disk_{loop};
-    Revoker revoker_{{state, loop, disk_, hub, sessions, folder_, identity_}};
+    std::shared_ptr<RevocationFiles> files_ = std::make_shared<RevocationFiles>(parent_ / "state");
+    Revoker revoker_{{state, loop, disk_, hub, sessions, folder_, identity_, files_},
+                     Revoker::OnDisk::kWhole};
 };
 
 TEST_F(RevokerTest, DeniesAtOnceRecordsAndEndsTheSessionAndSignsTheReceipt) {
@@ -117,13 +122,13 @@ TEST_F(RevokerTest, CutsEvenWhereTheDiskIsFullButSaysSoAndClaimsNoEpoch) {
     EXPECT_FALSE(receipts()[0].trouble.empty());
     EXPECT_EQ(receipts()[0].sessions_ended, 1U);
     EXPECT_EQ(state.revocations.epoch().value, 1U);
-    EXPECT_EQ(revoker_.epoch_on_disk().value, 0U);
+    EXPECT_EQ(revoker_.goes_on_from().value, 0U);
     EXPECT_FALSE(state.troubles.of(TroubleKind::kDisk).empty());
 
     ASSERT_TRUE(folder_.make()); // room again
     revoker_.tidy();
     loop.run_jobs();
-    EXPECT_EQ(revoker_.epoch_on_disk().value, 1U);
+    EXPECT_EQ(revoker_.goes_on_from().value, 1U);
     EXPECT_EQ(epoch_on_disk(), 1U);
     EXPECT_TRUE(state.troubles.of(TroubleKind::kDisk).empty());
 }
@@ -279,13 +284,56 @@ TEST_F(RevokerTest, RefusesAFullSetThatGoesBack) {
     EXPECT_FALSE(revoker_.has_caught_up());
 }
 
+TEST_F(RevokerTest, AddsToTheLogAndWritesTheSetWholeOnlyWhereItMust) {
+    const auto set_before = *posix::read_file(parent_ / "state/revocations");
+    for (std::uint64_t epoch = 1; epoch <= 3; ++epoch) {
+        ASSERT_TRUE(revoker_.take(message(epoch, {entry(epoch, "cert", std::to_string(epoch))})));
+        loop.run_jobs();
+    }
+    EXPECT_EQ(*posix::read_file(parent_ / "state/revocations"), set_before);
+    EXPECT_EQ(epoch_on_disk(), 3U);
+    std::filesystem::resize_file(parent_ / "state/revocations.log", 20); // under a running agent
+    ASSERT_TRUE(revoker_.take(message(4, {entry(4, "user", "alice")})));
+    loop.run_jobs();
+    EXPECT_EQ(folder_.load_revocations()->size(), 4U) << "noticed, and all of it is there again";
+    EXPECT_TRUE(receipts().back().trouble.empty());
+}
+
+TEST_F(RevokerTest, WantsEverythingWhereItsDiskWasTornAndDeniesUntilItIsHere) {
+    open_session();
+    state.troubles.set(TroubleKind::kRevocations, "torn");
+    Revoker torn({state, loop, disk_, hub, sessions, folder_, identity_, files_}, Revoker::OnDisk::kDamaged);
+    EXPECT_EQ(torn.goes_on_from().value, 0U);
+    ASSERT_TRUE(torn.begin(welcome(0)));
+    EXPECT_FALSE(torn.has_caught_up()) << "although the epochs are level";
+    EXPECT_TRUE(state.troubles.denies());
+    torn.tidy();
+    EXPECT_EQ(loop.jobs(), 0U) << "and nothing that is half is written";
+    ASSERT_TRUE(torn.begin(welcome(2)));
+    protocol::Revoke first = message(1, {entry(1, "user", "bob")});
+    first.last = false;
+    ASSERT_TRUE(torn.take(first));
+    EXPECT_TRUE(state.troubles.denies());
+    ASSERT_TRUE(torn.take(message(2, {entry(2, "user", "carol")})));
+    EXPECT_TRUE(torn.has_caught_up());
+    EXPECT_FALSE(state.troubles.denies());
+    loop.run_jobs();
+    EXPECT_EQ(ender.ended.size(), 1U);
+    EXPECT_EQ(torn.goes_on_from().value, 2U);
+    EXPECT_EQ(folder_.load_revocations()->size(), 2U);
+}
+
 TEST_F(RevokerTest, ForgetsWhatHasEndedADayAfterwards) {
     ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
     loop.run_jobs();
     loop.advance(from_seconds(10'000));
+    state.broker_clock.hear(clock.now());
     revoker_.tidy();
     EXPECT_EQ(state.revocations.size(), 1U);
     loop.advance(from_seconds(24 * 3600));
+    revoker_.tidy();
+    EXPECT_EQ(state.revocations.size(), 1U) << "not while the broker is not heard";
+    state.broker_clock.hear(clock.now());
     revoker_.tidy();
     EXPECT_EQ(state.revocations.size(), 0U);
     EXPECT_EQ(state.revocations.epoch().value, 1U);

@@ -45,12 +45,17 @@ HelperUser find_helper_user(const std::string& name) {
     return entry == nullptr ? HelperUser{} : HelperUser{entry->pw_uid, entry->pw_gid, true};
 }
 
+void note_damage(AgentState& state, Reports& reports, TroubleKind kind, const std::string& line) {
+    log_error("fail to load state why=" + line);
+    state.troubles.set(kind, line);
+    reports.add("state", line);
+}
+
 // A torn file: said, and managed logins stay closed.
 template <class T>
-std::optional<T> load(AgentState& state, Result<T> loaded) {
+std::optional<T> load(AgentState& state, Reports& reports, TroubleKind kind, Result<T> loaded) {
     if (loaded) return *std::move(loaded);
-    log_error("fail to load state why=" + loaded.error().line());
-    state.troubles.set(TroubleKind::kState, loaded.error().line());
+    note_damage(state, reports, kind, loaded.error().line());
     return std::nullopt;
 }
 
@@ -82,7 +87,8 @@ struct Agent::Parts {
           step_ups(state, loop, hub, monitors, sessions, processes),
           front(state, keys, accounts, sessions, step_ups, helper.uid),
           disk(loop),
-          keeper(state, sessions, disk, folder),
+          reports(state, hub),
+          keeper(state, sessions, reports, disk, folder),
           receipts(loop, folder),
           server(io, [this](const Peer& peer, const protocol::Frame& request,
                             const Front::Reply& reply) { front.answer(peer, request, reply); }),
@@ -106,12 +112,14 @@ struct Agent::Parts {
     }
 
     void beat() {
+        state.lease.beat();
         sessions.sweep();
         monitors.drop_dead(processes);
         step_ups.drop_dead();
         state.grants.drop_ended(state.judged());
         if (revoker) revoker->tidy();
         keeper.try_again();
+        keeper.collect_uses();
         if (link) link->beat();
         posix::notify_alive();
         loop.after(state.beat, [this] { beat(); });
@@ -133,6 +141,7 @@ struct Agent::Parts {
     StepUps step_ups;
     Front front;
     DiskQueue disk;
+    Reports reports;
     Keeper keeper;
     ReceiptLog receipts;
     LocalServer server;
@@ -163,32 +172,44 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
     LK_CHECK(parts->folder.make());
     state.managed_by_config = config.managed_logins;
     state.local.insert(config.local_logins.begin(), config.local_logins.end());
-    auto pin = load(state, std::move(found_pin));
-    auto identity = load(state, parts->folder.load_identity());
-    const auto trust = load(state, parts->folder.load_trust());
-    auto revocations = load(state, parts->folder.load_revocations());
+    state.local.insert(config.break_glass.begin(), config.break_glass.end());
+    state.break_glass = config.break_glass;
+    Reports& reports = parts->reports;
+    reports.on_change([&keeper = parts->keeper] { keeper.keep_reports(); });
+    parts->keeper.restore();
+    auto pin = load(state, reports, TroubleKind::kState, std::move(found_pin));
+    auto identity = load(state, reports, TroubleKind::kState, parts->folder.load_identity());
+    const auto trust = load(state, reports, TroubleKind::kTrust, parts->folder.load_trust());
+    auto files = std::make_shared<RevocationFiles>(config.state_dir);
+    RevocationFiles::Loaded revocations = files->load();
+    if (!revocations.damage.empty()) {
+        note_damage(state, reports, TroubleKind::kRevocations,
+                    revocations.damage + "; denied until the broker has sent every revocation");
+    }
     load_managed(state, parts->folder, trust);
     if (!parts->helper.exists) {
         state.troubles.set(TroubleKind::kHelper,
                            "no user " + config.helper_user + ": only root may ask for keys");
         log_warn("miss helper user name=" + config.helper_user);
     }
-    parts->keeper.restore_sessions();
     parts->sessions.on_change([&keeper = parts->keeper] { keeper.keep_sessions(); });
-    if (!pin || !identity || !trust || !revocations)
-        return std::unique_ptr<Agent>(new Agent(std::move(parts)));
+    state.revocations = std::move(revocations.set);
+    if (!pin || !identity) return std::unique_ptr<Agent>(new Agent(std::move(parts)));
 
-    if (auto adopted = state.adopt(*trust); !adopted)
-        state.troubles.set(TroubleKind::kState, adopted.error().line());
-    state.revocations = *std::move(revocations);
+    if (trust) {
+        if (auto adopted = state.adopt(*trust); !adopted)
+            note_damage(state, reports, TroubleKind::kTrust, adopted.error().line());
+    }
     state.vm = pin->vm_name;
     state.vm_id = pin->vm_id;
     parts->identity.emplace(*std::move(identity));
     parts->front.set_broker(pin->broker.text());
     parts->revoker.emplace(Revoker::Parts{state, parts->loop, parts->disk, parts->hub, parts->sessions,
-                                          parts->folder, *parts->identity});
+                                          parts->folder, *parts->identity, std::move(files)},
+                           revocations.damage.empty() ? Revoker::OnDisk::kWhole : Revoker::OnDisk::kDamaged);
     parts->talk.emplace(BrokerTalk::Parts{state, parts->fetches, *parts->revoker, parts->sessions,
-                                          parts->front, parts->keeper, parts->hub, parts->step_ups});
+                                          parts->front, parts->keeper, parts->hub, parts->step_ups,
+                                          parts->reports});
     parts->receipts.restore();
     parts->revoker->on_receipt(
         [&log = parts->receipts](const protocol::Receipt& receipt) { log.keep(receipt); });
@@ -201,7 +222,10 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
 Status Agent::start() {
     const AgentState& state = parts_->state;
     // The configuration may name other logins than before. A damaged state is left as it was found.
-    if (state.troubles.of(TroubleKind::kState).empty()) parts_->keeper.keep_trust();
+    const bool is_damaged =
+        !state.troubles.of(TroubleKind::kState).empty() || !state.troubles.of(TroubleKind::kTrust).empty();
+    if (!is_damaged) parts_->keeper.keep_trust();
+    parts_->keeper.keep_break_glass();
     LK_CHECK(parts_->server.listen(parts_->config.socket, parts_->helper.gid));
     if (parts_->link) parts_->link->start();
     parts_->beat();

@@ -115,7 +115,7 @@ TEST_F(AgentTest, WritesTheManagedLoginsThatPamReadsWithoutIt) {
         static_cast<void>(broker.take<protocol::Receipt>());
     }
     EXPECT_EQ(as_text(*posix::read_file(folder_ / "state/managed-logins")),
-              "# written by latchkey-agent\nbackup\ndeploy\n");
+              "# written by latchkey-agent; logins 2; crc32 c016f60a\nbackup\ndeploy\n");
 }
 
 TEST_F(AgentTest, RunsWithADamagedStateButLetsNobodyInWhereItIsManaged) {
@@ -130,6 +130,38 @@ TEST_F(AgentTest, RunsWithADamagedStateButLetsNobodyInWhereItIsManaged) {
     EXPECT_TRUE(authorize().lines.empty());
     EXPECT_FALSE(status().serving);
     EXPECT_THAT(status().trouble, HasSubstr("revocation"));
+    // And serves again once the broker has sent everything; which it hears of.
+    auto broker = hub_.accept();
+    EXPECT_EQ(broker.take<protocol::Hello>().epoch.value, 0U);
+    broker.say(welcome(2));
+    const auto report = broker.take<protocol::Report>();
+    EXPECT_EQ(report.kind, "state");
+    EXPECT_THAT(report.text, HasSubstr("revocations"));
+    protocol::Revoke first = revoke_user(1, "alice");
+    first.last = false;
+    broker.say(first);
+    EXPECT_EQ(account(), protocol::Verdict::kDeny);
+    broker.say(revoke_user(2, "carol"));
+    static_cast<void>(broker.take<protocol::Receipt>());
+    EXPECT_TRUE(status().serving);
+    EXPECT_EQ(status().trouble, "");
+    EXPECT_EQ(state_.load_revocations()->size(), 2U);
+}
+
+TEST_F(AgentTest, HearsAgainWhatItTrustsWhereThatIsTornAndIsClosedUntilThen) {
+    ASSERT_TRUE(state_.save_trust(issuer_.trust()));
+    std::filesystem::resize_file(folder_ / "state/trust", 30);
+    const Running agent(config_, clock_);
+    EXPECT_EQ(account(), protocol::Verdict::kDeny);
+    EXPECT_FALSE(status().serving);
+    auto broker = greet();
+    EXPECT_TRUE(status().serving);
+    EXPECT_EQ(status().trouble, "");
+    broker.say(revoke_user(1, "alice")); // written behind the trust
+    static_cast<void>(broker.take<protocol::Receipt>());
+    broker.say(revoke_user(2, "alice"));
+    static_cast<void>(broker.take<protocol::Receipt>());
+    EXPECT_TRUE(state_.load_trust());
 }
 
 TEST_F(AgentTest, GatesEveryLoginWhereItCannotEvenReadWhichAreManaged) {

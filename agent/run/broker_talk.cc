@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/run/broker_talk.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
 
 #include "agent/log/log.h"
@@ -8,13 +10,19 @@
 
 namespace latchkey::agent {
 
+BrokerTalk::BrokerTalk(const Parts& parts) : parts_(parts), instance_(16) {
+    if (::getrandom(instance_.data(), instance_.size(), 0) != static_cast<ssize_t>(instance_.size()))
+        instance_.clear(); // then it is not said
+}
+
 protocol::Hello BrokerTalk::hello() {
     protocol::Hello hello;
     hello.software = "latchkey-agent " + std::string(kAgentVersion);
     hello.capabilities.emplace_back(protocol::kStepUpCapability);
-    hello.epoch = parts_.revoker.epoch_on_disk();
+    hello.epoch = parts_.revoker.goes_on_from();
     hello.time = parts_.state.clock.now();
     if (parts_.revoker.wants_all()) hello.extensions.push_back({std::string(protocol::kResyncExtension), {}});
+    if (!instance_.empty()) hello.extensions.push_back({"instance", instance_});
     return hello;
 }
 
@@ -33,10 +41,14 @@ Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
     if (welcome.vm_id != state.vm_id)
         return fail(Code::kConflict, "the broker takes this VM for another one",
                     "join again with a new token");
-    LK_CHECK(parts_.revoker.begin(welcome));
+    if (Status begun = parts_.revoker.begin(welcome); !begun) {
+        parts_.reports.add("rollback", begun.error().message);
+        return begun;
+    }
     if (!welcome.vm_name.empty()) state.vm = welcome.vm_name;
     state.broker_clock.sync(welcome.time);
     state.beat = from_seconds(std::clamp<std::int64_t>(welcome.heartbeat_seconds, 1, 300));
+    state.lease.set_period(state.beat);
     LK_CHECK(adopt(welcome.trust));
     state.grants.make_stale(); // a Refresh may have been missed
     parts_.step_ups.meet_broker(welcome.capabilities);
@@ -47,6 +59,7 @@ Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
     log_info("reach broker epoch=" + std::to_string(welcome.epoch.value) +
              " ours=" + std::to_string(state.revocations.epoch().value));
     parts_.sessions.report_all();
+    parts_.reports.go_online();
     go_online_if_caught_up();
     note_change();
     return {};
@@ -60,7 +73,9 @@ Status BrokerTalk::adopt(const protocol::TrustSet& trust) {
     after.trust = trust;
     LK_CHECK(state.adopt(trust));
     state.everything_is_managed = false; // the broker has just said which are
-    if (protocol::encode(before) == protocol::encode(after)) return {};
+    const bool was_torn = !state.troubles.of(TroubleKind::kTrust).empty();
+    state.troubles.clear(TroubleKind::kTrust);
+    if (!was_torn && protocol::encode(before) == protocol::encode(after)) return {};
     parts_.keeper.keep_trust();
     if (trust_changed_) trust_changed_();
     return {};
@@ -70,7 +85,7 @@ void BrokerTalk::go_online_if_caught_up() {
     if (!parts_.revoker.has_caught_up() || parts_.state.lease.standing() != Standing::kCatchingUp) return;
     parts_.state.lease.go_online();
     log_info("serve epoch=" + std::to_string(parts_.state.revocations.epoch().value));
-    parts_.fetches.go_online();
+    parts_.fetches.look_again();
 }
 
 Status BrokerTalk::take(const protocol::Frame& frame) {
@@ -84,8 +99,7 @@ Status BrokerTalk::handle(const protocol::Frame& frame) {
     switch (frame.type) {
         case Type::kHeartbeat: {
             LK_TRY(beat, protocol::decode<protocol::Heartbeat>(frame));
-            parts_.state.broker_clock.sync(beat.time);
-            return {};
+            return hear(beat);
         }
         case Type::kGrant: {
             LK_TRY(grant, protocol::decode<protocol::Grant>(frame));
@@ -118,12 +132,30 @@ Status BrokerTalk::handle(const protocol::Frame& frame) {
             end_session(end);
             return {};
         }
+        case Type::kReported: {
+            LK_TRY(reported, protocol::decode<protocol::Reported>(frame));
+            parts_.reports.recorded(reported.id);
+            return {};
+        }
         case Type::kUnsupported:
             return {}; // an older broker does not know something that we said: it goes on without
         default:
             log_warn("skip message from broker type=" + std::to_string(static_cast<int>(frame.type)));
             return {};
     }
+}
+
+// What comes late was held back on the way, or we were asleep: then everything else on this connection is old
+// too.
+Status BrokerTalk::hear(const protocol::Heartbeat& beat) {
+    const Micros age = parts_.state.broker_clock.hear(beat.time);
+    if (!parts_.state.lease.is_late(age)) {
+        if (parts_.state.lease.standing() == Standing::kOnline)
+            parts_.fetches.look_again(); // we slept a little
+        return {};
+    }
+    return fail(Code::kTimedOut,
+                "the broker's words come " + std::to_string(age.seconds()) + " s late: connecting anew");
 }
 
 void BrokerTalk::end_session(const protocol::SessionEnd& message) {
@@ -149,7 +181,9 @@ void BrokerTalk::tell_ended(std::uint64_t session, protocol::SessionOutcome outc
 void BrokerTalk::lost(const Error& why) {
     parts_.state.lease.go_offline();
     parts_.front.set_connected(false);
-    parts_.fetches.fail_all("the connection to the broker was lost");
+    parts_.reports.go_offline();
+    parts_.fetches.fail_sent("the connection to the broker was lost");
+    if (parts_.state.lease.standing() != Standing::kCatchingUp) parts_.fetches.look_again(); // by the lease
     parts_.step_ups.lose_broker();
     note_change();
     const std::string line = why.line();

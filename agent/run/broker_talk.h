@@ -22,8 +22,9 @@ public:
         Keeper& keeper;
         HubPort& hub;
         StepUps& step_ups;
+        Reports& reports;
     };
-    explicit BrokerTalk(const Parts& parts) : parts_(parts) {}
+    explicit BrokerTalk(const Parts& parts);
 
     // Called after whatever may have changed what the VM knows of its broker, and where keys or managed
     // logins are others than before.
@@ -43,12 +44,14 @@ private:
         if (changed_) changed_();
     }
     void go_online_if_caught_up();
+    Status hear(const protocol::Heartbeat& beat);
     void end_session(const protocol::SessionEnd& message);
     void tell_ended(std::uint64_t session, protocol::SessionOutcome outcome);
 
     Parts parts_;
     std::function<void()> changed_;
     std::function<void()> trust_changed_;
+    Bytes instance_; // random: by it the broker knows one agent that comes back from two that are one VM
     std::string last_reason_; // why we are not connected: said once, not at each attempt
 };
 

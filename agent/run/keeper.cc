@@ -28,7 +28,7 @@ void Keeper::start(Entry& entry) {
 }
 
 void Keeper::try_again() {
-    for (Entry* entry : {&trust_, &session_list_}) {
+    for (Entry* entry : {&trust_, &session_list_, &break_glass_, &report_list_}) {
         if (!state_.troubles.of(entry->trouble).empty() && !entry->is_writing) start(*entry);
     }
 }
@@ -47,6 +47,65 @@ std::function<Status()> Keeper::sessions_job() const {
     };
 }
 
+std::function<Status()> Keeper::break_glass_job() const {
+    return [folder = folder_, logins = state_.break_glass] { return folder.save_break_glass(logins); };
+}
+
+std::function<Status()> Keeper::reports_job() const {
+    return [folder = folder_, encoded = reports_.encode()] { return folder.save_reports(encoded); };
+}
+
+void Keeper::collect_uses() {
+    const BreakGlassSpool spool(folder_.path());
+    if (is_collecting_ || !spool.has_something()) return;
+    is_collecting_ = true;
+    auto read = std::make_shared<Result<BreakGlassSpool::Read>>(fail(Code::kInternal, "not read"));
+    disk_.write(
+        [spool, read]() -> Status {
+            *read = spool.read();
+            if (!*read) return fail(read->error());
+            return {};
+        },
+        [this, read](const Status&) { take_uses(*read); });
+}
+
+// The reports are on disk before the spool is emptied: its writing is queued behind theirs.
+void Keeper::take_uses(const Result<BreakGlassSpool::Read>& read) {
+    if (!read) {
+        is_collecting_ = false;
+        log_error("fail to read break-glass uses why=" + read.error().line());
+        return;
+    }
+    for (const protocol::BreakGlassUse& use : read->uses.uses) reports_.add(use);
+    if (read->uses.unreadable > 0) {
+        reports_.add("break-glass", std::to_string(read->uses.unreadable) +
+                                        " uses of a break-glass account whose record is torn");
+    }
+    disk_.write(
+        [folder = folder_, encoded = reports_.encode(), spool = BreakGlassSpool(folder_.path()),
+         size = read->size]() -> Status {
+            LK_CHECK(folder.save_reports(encoded));
+            return spool.empty(size);
+        },
+        [this](const Status& emptied) {
+            is_collecting_ = false;
+            if (!emptied) log_error("fail to record break-glass uses why=" + emptied.error().line());
+        });
+}
+
+void Keeper::restore() {
+    restore_sessions();
+    restore_reports();
+}
+
+void Keeper::restore_reports() {
+    const auto encoded = folder_.load_reports();
+    if (!encoded && encoded.error().code == Code::kNotFound) return;
+    Status restored = fail(Code::kTampered, "its file is torn");
+    if (encoded) restored = reports_.restore(*encoded);
+    if (!restored) reports_.add("state", "what was to be reported is lost: " + restored.error().message);
+}
+
 void Keeper::restore_sessions() {
     const auto encoded = folder_.load_sessions();
     if (!encoded && encoded.error().code == Code::kNotFound) return;
@@ -55,6 +114,7 @@ void Keeper::restore_sessions() {
     log_error("fail to load sessions why=" + held.error().line());
     state_.troubles.set(TroubleKind::kSessions,
                         "sessions of before the restart are not known: " + held.error().message);
+    reports_.add("state", state_.troubles.of(TroubleKind::kSessions));
 }
 
 } // namespace latchkey::agent

@@ -1,26 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Keeps on disk what changes while the agent runs, besides revocations: trust with the managed logins, and
-// the bound sessions. One write for all changes that come while another is under way; one that failed stands
-// in the troubles and is tried again at each beat. The loop's thread only.
+// Keeps on disk what changes while the agent runs, besides revocations: trust with the managed logins, the
+// break-glass accounts, the bound sessions, and what is to be reported. One write for all changes that come
+// while another is under way; one that failed stands in the troubles and is tried again at each beat. The
+// loop's thread only.
 
 #include "agent/gate/session_book.h"
 #include "agent/loop/disk_queue.h"
+#include "agent/run/break_glass_spool.h"
+#include "agent/run/reports.h"
 #include "agent/trust/state_folder.h"
 
 namespace latchkey::agent {
 
 class Keeper {
 public:
-    Keeper(AgentState& state, SessionBook& sessions, DiskQueue& disk, const StateFolder& folder)
-        : state_(state), sessions_(sessions), disk_(disk), folder_(folder) {}
+    Keeper(AgentState& state, SessionBook& sessions, Reports& reports, DiskQueue& disk,
+           const StateFolder& folder)
+        : state_(state), sessions_(sessions), reports_(reports), disk_(disk), folder_(folder) {}
 
     void keep_trust() { keep(trust_); }
     void keep_sessions() { keep(session_list_); }
+    void keep_break_glass() { keep(break_glass_); }
+    void keep_reports() { keep(report_list_); }
+    // What the PAM module wrote down of break-glass accounts becomes reports.
+    void collect_uses();
     // What the disk did not take.
     void try_again();
-    // The sessions that an earlier run had bound go back into the book.
-    void restore_sessions();
+    // The sessions that an earlier run had bound go back into the book, what it had to report to the reports.
+    void restore();
 
 private:
     struct Entry {
@@ -33,13 +41,22 @@ private:
     void start(Entry& entry);
     std::function<Status()> trust_job() const;
     std::function<Status()> sessions_job() const;
+    std::function<Status()> break_glass_job() const;
+    std::function<Status()> reports_job() const;
+    void restore_sessions();
+    void restore_reports();
+    void take_uses(const Result<BreakGlassSpool::Read>& read);
 
     AgentState& state_;
     SessionBook& sessions_;
+    Reports& reports_;
     DiskQueue& disk_;
     const StateFolder& folder_;
     Entry trust_{TroubleKind::kTrustFile, &Keeper::trust_job};
     Entry session_list_{TroubleKind::kSessionsFile, &Keeper::sessions_job};
+    Entry break_glass_{TroubleKind::kBreakGlassFile, &Keeper::break_glass_job};
+    Entry report_list_{TroubleKind::kReportsFile, &Keeper::reports_job};
+    bool is_collecting_ = false;
 };
 
 } // namespace latchkey::agent

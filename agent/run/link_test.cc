@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <atomic>
 #include <future>
 
 #include "agent/bus/private_bus_for_test.h"
@@ -7,6 +8,7 @@
 namespace latchkey::agent {
 namespace {
 
+using fixture::kNow;
 using fixture::Running;
 using ::testing::HasSubstr;
 
@@ -45,6 +47,43 @@ TEST_F(LinkTest, RefusesABrokerThatWasSetBackAndTellsItSo) {
     EXPECT_THAT(status().trouble, HasSubstr("rollback"));
     EXPECT_FALSE(status().serving);
     EXPECT_TRUE(authorize().lines.empty());
+    // The right broker, once it is back, hears of it.
+    auto back = hub_.accept();
+    static_cast<void>(back.take<protocol::Hello>());
+    back.say(welcome(1));
+    EXPECT_EQ(back.take<protocol::Report>().kind, "rollback");
+}
+
+// Moved by the test while the agent reads it.
+class MovedClock : public Clock {
+public:
+    Micros now() const override { return kNow + Micros{passed_.load()}; }
+    Micros monotonic() const override { return Micros{1'000'000 + passed_.load()}; }
+    void advance(Micros by) { passed_ += by.value; }
+
+private:
+    std::atomic<std::int64_t> passed_{0};
+};
+
+TEST_F(LinkTest, LeavesAConnectionWhoseWordsAreHeldBackAndServesNothingByIt) {
+    MovedClock clock;
+    const Running agent(config_, clock);
+    auto broker = greet();
+    broker.say(issuer_.make());
+    EXPECT_EQ(authorize().lines.size(), 1U);
+    clock.advance(from_seconds(120)); // asleep, or somebody sits on the bytes
+    protocol::Heartbeat old;
+    old.time = kNow + from_seconds(5);
+    broker.say(old);
+    auto again = hub_.accept();
+    static_cast<void>(again.take<protocol::Hello>());
+    auto waiting = std::async(std::launch::async, [this] { return authorize(); });
+    protocol::Welcome words = welcome(1);
+    words.time = kNow + from_seconds(120);
+    again.say(words);
+    again.say(revoke_user(1, "bob"));
+    static_cast<void>(again.take<protocol::Receipt>());
+    EXPECT_TRUE(waiting.get().lines.empty()) << "what was missed came first";
 }
 
 TEST_F(LinkTest, ResyncsOverANewConnectionAndServesOnlyOnceEverythingIsHere) {

@@ -9,9 +9,12 @@
 #include <cerrno>
 #include <cstring>
 
+#include "agent/trust/revocation_files.h"
 #include "core/base/unique_handle.h"
 #include "core/keys/openssl.h"
 #include "core/posix/file.h"
+#include "core/protocol/break_glass.h"
+#include "core/protocol/managed_logins.h"
 
 namespace latchkey::agent {
 namespace {
@@ -19,11 +22,10 @@ namespace {
 constexpr std::string_view kIdentityFile = "identity";
 constexpr std::string_view kPinFile = "broker";
 constexpr std::string_view kTrustFile = "trust";
-constexpr std::string_view kRevocationsFile = "revocations";
 constexpr std::string_view kSessionsFile = "sessions";
 constexpr std::string_view kReceiptsFile = "receipts";
+constexpr std::string_view kReportsFile = "reports";
 constexpr std::string_view kManagedFile = "managed-logins";
-constexpr std::string_view kManagedHead = "# written by latchkey-agent";
 constexpr std::size_t kDigestSize = 32;
 constexpr std::string_view kJoinAgain = "join again: latchkey-agent join <token>";
 
@@ -141,40 +143,40 @@ Status StateFolder::save_trust(const protocol::TrustSet& trust) const {
 }
 
 Result<revocation::RevocationSet> StateFolder::load_revocations() const {
-    const auto path = folder_ / kRevocationsFile;
-    LK_TRY(encoded, posix::read_file(path, revocation::kMaxEncodedSize));
-    auto set = revocation::RevocationSet::decode(encoded);
-    if (!set)
-        return fail(Code::kTampered, path.string() + ": " + set.error().message, std::string(kJoinAgain));
-    return set;
+    auto loaded = RevocationFiles(folder_).load();
+    if (loaded.is_missing) return fail(Code::kNotFound, loaded.damage);
+    if (!loaded.damage.empty()) return fail(Code::kTampered, loaded.damage);
+    return std::move(loaded.set);
 }
 
 Status StateFolder::save_revocations(ByteView encoded_set) const {
-    return posix::write_file(folder_ / kRevocationsFile, encoded_set, 0600);
+    return RevocationFiles(folder_).replace(encoded_set);
 }
 
 Result<std::vector<Login>> StateFolder::load_managed_logins() const {
     LK_TRY(content, posix::read_file(folder_ / kManagedFile));
-    std::string_view rest = as_text(content);
-    std::vector<Login> logins;
-    if (rest.substr(0, kManagedHead.size()) != kManagedHead || rest.back() != '\n')
-        return tampered(folder_ / kManagedFile);
-    while (!rest.empty()) {
-        const std::string_view line = rest.substr(0, rest.find('\n'));
-        rest.remove_prefix(line.size() + 1);
-        if (line.empty() || line.front() == '#') continue;
-        auto login = Login::parse(line);
-        if (!login) return tampered(folder_ / kManagedFile);
-        logins.push_back(*std::move(login));
-    }
+    auto logins = protocol::parse_managed_logins(as_text(content));
+    if (!logins) return tampered(folder_ / kManagedFile);
     return logins;
 }
 
 Status StateFolder::save_managed_logins(const std::vector<Login>& logins) const {
-    std::string text(kManagedHead);
-    text += '\n';
-    for (const Login& login : logins) text += login.str() + "\n";
-    return posix::write_file(folder_ / kManagedFile, as_bytes(text), 0644);
+    return posix::write_file(folder_ / kManagedFile, as_bytes(protocol::encode_managed_logins(logins)), 0644);
+}
+
+Status StateFolder::save_break_glass(const std::vector<Login>& logins) const {
+    return posix::write_file(folder_ / protocol::kBreakGlassListFile,
+                             as_bytes(protocol::encode_managed_logins(logins)), 0644);
+}
+
+Result<Bytes> StateFolder::load_reports() const {
+    const auto path = folder_ / kReportsFile;
+    LK_TRY(sealed, posix::read_file(path));
+    return unseal("latchkey-reports-v1", sealed, path);
+}
+
+Status StateFolder::save_reports(ByteView encoded) const {
+    return posix::write_file(folder_ / kReportsFile, seal("latchkey-reports-v1", encoded), 0600);
 }
 
 Result<Bytes> StateFolder::load_sessions() const {

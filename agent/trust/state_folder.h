@@ -3,7 +3,7 @@
 // What the agent keeps on disk: its identity key, the broker that it is pinned to, what it trusts, the
 // revocations with the last epoch, and the list of managed logins that the PAM module reads while no agent
 // runs. Each file is written whole or not at all and carries a checksum: a torn or altered one is kTampered,
-// a missing one kNotFound; neither ever reads as empty. save_revocations may run on any one thread at a time.
+// a missing one kNotFound; neither ever reads as empty. Its calls may run on any one thread at a time.
 
 #include <filesystem>
 #include <vector>
@@ -37,10 +37,11 @@ public:
     Result<BrokerPin> load_pin() const;
     Result<protocol::TrustSet> load_trust() const;
     Status save_trust(const protocol::TrustSet& trust) const;
+    // As the agent reads them (revocation_files.h), but a failure where they are not whole.
     Result<revocation::RevocationSet> load_revocations() const;
     Status save_revocations(ByteView encoded_set) const;
 
-    // One login a line below a first line that names the writer.
+    // Shared with the PAM module: core/protocol/managed_logins.h.
     Result<std::vector<Login>> load_managed_logins() const;
     Status save_managed_logins(const std::vector<Login>& logins) const;
 
@@ -53,6 +54,13 @@ public:
     Result<std::vector<protocol::Receipt>> load_receipts() const;
     Status save_receipts(const std::vector<protocol::Receipt>& receipts) const;
     void set_receipts_aside() const;
+
+    // What is still to be reported to the broker.
+    Result<Bytes> load_reports() const;
+    Status save_reports(ByteView encoded) const;
+    // Read by the PAM module: core/protocol/break_glass.h.
+    Status save_break_glass(const std::vector<Login>& logins) const;
+    const std::filesystem::path& path() const { return folder_; }
 
     // The end of a join: the pin is written last and makes it count. Revocations of the same broker stay
     // unless they are damaged; another broker's begin at epoch 0.

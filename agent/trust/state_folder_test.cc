@@ -75,7 +75,7 @@ TEST_F(State, IsPrivateButForTheListThatPamReads) {
 TEST_F(State, ListsManagedLoginsOneALineBelowItsWritersName) {
     ASSERT_TRUE(state_.save_managed_logins({*Login::parse("backup"), *Login::parse("deploy")}));
     EXPECT_EQ(as_text(*posix::read_file(folder_ / "managed-logins")),
-              "# written by latchkey-agent\nbackup\ndeploy\n");
+              "# written by latchkey-agent; logins 2; crc32 c016f60a\nbackup\ndeploy\n");
     EXPECT_EQ(state_.load_managed_logins()->size(), 2U);
     ASSERT_TRUE(state_.save_managed_logins({}));
     EXPECT_TRUE(state_.load_managed_logins()->empty());
