@@ -166,6 +166,11 @@ class LabVm(Vm):
     def kill_agent(self):
         self.run("systemctl", "kill", "--signal=KILL", "latchkey-agent")
 
+    def signal_agent(self, name):
+        self.run("systemctl", "kill", f"--signal={name}", "latchkey-agent")
+
+    state = "/var/lib/latchkey-agent"
+
     def agent_log(self):
         return self.run("journalctl", "--no-pager", "-u", "latchkey-agent").stdout
 

@@ -4,6 +4,7 @@
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -129,6 +130,13 @@ class LocalVm(Vm):
 
     def kill_agent(self):
         self.agent.kill()
+
+    def signal_agent(self, name):
+        os.kill(self.agent.pid, getattr(signal, f"SIG{name}"))
+
+    @property
+    def state(self):
+        return self.folder / "agent-state"
 
     def agent_log(self):
         return self.agent.log_text() if self.agent else ""

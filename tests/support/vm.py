@@ -79,6 +79,15 @@ class Vm(ABC):
         """kill -9."""
 
     @abstractmethod
+    def signal_agent(self, name):
+        """Sends it a signal: "STOP" is a VM that sleeps, "CONT" wakes it."""
+
+    @property
+    @abstractmethod
+    def state(self):
+        """Its state folder, as a path in the VM."""
+
+    @abstractmethod
     def agent_log(self):
         """What the agent logged so far."""
 
