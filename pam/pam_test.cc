@@ -371,7 +371,7 @@ TEST_F(Sudo, JudgesNoEmptyCode) {
 }
 
 TEST_F(Sudo, WithoutAnAgentIsDeniedToManagedLoginsAlone) {
-    write_managed("alice\n");
+    manage({"alice"});
     EXPECT_NE(sudo("code=123456 authenticate").find("does not answer"), std::string::npos);
     EXPECT_NE(sudo("code=123456 authenticate").find("\ncred_insufficient\n"), std::string::npos);
     EXPECT_EQ(sudo("code=123456 authenticate", "carol"), "ignore\n");
@@ -400,7 +400,7 @@ TEST_F(Sudo, IsNotGatedWhereRootCallsIt) {
 }
 
 TEST_F(Sudo, WaitsForTheJudgementLongerThanForOtherAnswers) {
-    write_managed("alice\n");
+    manage({"alice"});
     agent_ = std::make_unique<FakeAgent>([](const protocol::Frame& frame) -> std::optional<Bytes> {
         if (frame.type == protocol::Type::kStepUp)
             return protocol::encode(step_up_answer(StepUpVerdict::kAsk));
