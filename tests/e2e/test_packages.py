@@ -156,7 +156,11 @@ def test_an_upgrade_drops_nobody_and_removal_gives_logins_back(machine, debs, ol
         assert hears(bobs, "there") and hears(carols, "there")
         assert_out(scene.plain(eve))
 
-        machine.remove(AGENT)
+        vm.run("sh", "-c", "cat - /etc/pam.d/sudo >/etc/pam.d/sudo.new && mv /etc/pam.d/sudo.new /etc/pam.d/sudo",
+               stdin=(REPOSITORY / "packaging/pam/sudo").read_text(encoding="utf-8"))
+        assert "/etc/pam.d/sudo," in machine.remove(AGENT)
+        assert machine.says("sudo", "-n", "id", "-un") == "root", "a line without its module locks everybody out"
+        assert machine.says("grep", "-rlE", "^[^#]*pam_latchkey", "/etc/pam.d") == ""
         assert machine.gates_logins() == (False, False)
         assert all(hears(session, "removed") for session in (bobs, carols))
         assert_out(scene.plain(bob))
