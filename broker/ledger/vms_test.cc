@@ -234,7 +234,7 @@ TEST_F(Sessions, ThatAVmNoLongerHasAreClosed) {
 }
 
 TEST_F(Sessions, KnowTheirPhaseAndAreClosedOnce) {
-    const Vm vm = add_vm("web-1");
+    const Vm vm = add_vm("web-1", 1);
     take(record(vm, event(11, SessionPhase::kOpened)));
     take(record(vm, event(12, SessionPhase::kEnded)));
     const auto is_other = [&](std::vector<std::uint64_t> named) {
