@@ -377,6 +377,16 @@ TEST_F(Sudo, WithoutAnAgentIsDeniedToManagedLoginsAlone) {
     EXPECT_EQ(sudo("code=123456 authenticate", "carol"), "ignore\n");
 }
 
+TEST_F(Sudo, OfABreakGlassAccountIsNeverGated) {
+    manage({"alice"});
+    std::ofstream(folder_ / "state" / "break-glass")
+        << protocol::encode_managed_logins({*Login::parse("rescue")});
+    answer_sudo(step_up_answer(StepUpVerdict::kDeny));
+    EXPECT_EQ(sudo("authenticate acct_mgmt", "rescue"), "ignore\nignore\n");
+    EXPECT_TRUE(agent_->requests().empty());
+    EXPECT_NE(sudo("authenticate").find("cred_insufficient"), std::string::npos);
+}
+
 TEST_F(Sudo, AsksInNoOtherServiceForAnotherAccountsPassword) {
     answer_sudo(step_up_answer(StepUpVerdict::kAsk), step_up_answer(StepUpVerdict::kAllow));
     for (const char* service : {"su", "sshd", "lab"}) {

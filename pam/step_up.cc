@@ -4,6 +4,7 @@
 #include <syslog.h>
 
 #include "pam/agent.h"
+#include "pam/break_glass.h"
 #include "pam/managed_logins.h"
 
 namespace latchkey::pam {
@@ -83,6 +84,7 @@ int authenticate(const Caller& caller, const Options& options) {
     if (!is_sudo(caller)) return PAM_IGNORE;
     const auto login = caller.login();
     if (!login) return login.error().code == Code::kMalformed ? PAM_IGNORE : PAM_USER_UNKNOWN;
+    if (is_break_glass(options, *login)) return PAM_IGNORE;
     protocol::StepUp question;
     question.login = *login;
     question.service = caller.item(PAM_SERVICE);
