@@ -50,7 +50,7 @@ def test_it_opens_whatever_has_failed_and_every_use_is_reported(scene, rescue, n
     scene.broker.stop()
     wait_for(lambda: scene.vm.agent_status().get("connected") is False, 30, "the agent to be alone")
     assert_rescue(scene, rescue)
-    scene.vm.kill_agent()
+    scene.vm.stop_agent()
     assert_rescue(scene, rescue)  # no agent
     assert_out(scene.vm.ssh(scene.account, own, "id"))  # but nobody else
     scene.vm.run("sh", "-c", f"echo >{scene.vm.state}/managed-logins && echo >{scene.vm.state}/trust")
