@@ -46,6 +46,7 @@ void KeyGate::authorize(pid_t helper, const protocol::Authorize& request, Reply 
     question->reply = std::move(reply);
     question->deadline = state_.clock.monotonic() + kAuthorizeTime;
     if (request.login.empty()) return deny(*question, "no login named");
+    question->offer.login = request.login;
     auto offer = read_offer(request);
     if (!offer) return deny(*question, offer.error().message);
     question->offer = *std::move(offer);
@@ -111,6 +112,8 @@ void KeyGate::deny(const Question& question, const std::string& reason) {
     log_debug("deny " + describe(question.offer) + " why=" + reason);
     protocol::Authorized answer;
     answer.reason = reason;
+    const Login& login = question.offer.login;
+    if (!login.empty() && !state_.is_managed(login)) protocol::mark_unmanaged(answer);
     question.reply(std::move(answer));
 }
 

@@ -39,7 +39,7 @@ private:
     void decide(const Shared& question);
     void allow(const Question& question, const VerifiedGrant& grant);
     void deny_alone(const Question& question, const std::string& reason); // without a broker
-    static void deny(const Question& question, const std::string& reason);
+    void deny(const Question& question, const std::string& reason);
 
     AgentState& state_;
     Fetches& fetches_;

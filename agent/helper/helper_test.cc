@@ -10,10 +10,12 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <filesystem>
 
 #include "agent/helper/fake_agent.h"
 #include "core/posix/file.h"
 #include "core/protocol/local.h"
+#include "core/protocol/managed_logins.h"
 
 namespace latchkey::agent {
 namespace {
@@ -164,6 +166,127 @@ TEST(HelperTest, RefusesWrongArguments) {
                    "AuthorizedKeysCommand PATH %u %t %k %f");
     expect_refusal(run_helper({"alice", "ssh-ed25519", "not base64!", kFingerprint}), "base64");
     expect_refusal(run_helper({"alice", "ssh-ed25519", kBlob, "MD5:00:11"}), "FingerprintHash sha256");
+}
+
+// --- Another command behind it
+// ---------------------------------------------------------------------------------
+
+constexpr const char* kOther = "/usr/bin/echo";
+
+Outcome ask_then(const std::string& socket, std::vector<std::string> then, const std::string& login = "alice",
+                 const std::string& list = "/nonexistent-folder/managed-logins") {
+    std::vector<std::string> words = {"--socket",    socket, "--managed",  list,    login,
+                                      "ssh-ed25519", kBlob,  kFingerprint, "--then"};
+    words.insert(words.end(), then.begin(), then.end());
+    return run_helper(std::move(words));
+}
+
+protocol::Authorized nothing_for_an_unmanaged_login() {
+    protocol::Authorized answer;
+    protocol::mark_unmanaged(answer);
+    return answer;
+}
+
+// A list as the agent keeps it, in a folder of its own.
+class List {
+public:
+    explicit List(std::string_view content) {
+        std::string name = (std::filesystem::temp_directory_path() / "lk-list-XXXXXX").string();
+        folder_ = ::mkdtemp(name.data());
+        EXPECT_TRUE(posix::write_file(path(), as_bytes(content), 0644));
+    }
+    ~List() { std::filesystem::remove_all(folder_); }
+    List(const List&) = delete;
+    List& operator=(const List&) = delete;
+    std::string path() const { return (folder_ / "managed-logins").string(); }
+
+private:
+    std::filesystem::path folder_;
+};
+
+std::string list_of(const std::vector<std::string>& names) {
+    std::vector<Login> logins;
+    for (const std::string& name : names) logins.push_back(*Login::parse(name));
+    return protocol::encode_managed_logins(logins);
+}
+
+TEST(HelperChainTest, AsksTheOtherForALoginThatIsNotManaged) {
+    FakeAgent agent(
+        [](const protocol::Frame&) { return protocol::encode(nothing_for_an_unmanaged_login()); });
+    const Outcome outcome = ask_then(agent.socket(), {kOther, "ssh-ed25519 AAAA", "two words"});
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.out, "ssh-ed25519 AAAA two words\n");
+}
+
+TEST(HelperChainTest, NeverAsksTheOtherForAManagedLogin) {
+    FakeAgent agent([](const protocol::Frame&) { return protocol::encode(protocol::Authorized{}); });
+    const Outcome outcome = ask_then(agent.socket(), {kOther, "ssh-ed25519 AAAA"});
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.out, "");
+}
+
+TEST(HelperChainTest, NeverAsksTheOtherWhereLatchkeyAllows) {
+    protocol::Authorized answer = nothing_for_an_unmanaged_login();
+    answer.lines = {"restrict ssh-ed25519 BBBB"};
+    FakeAgent agent([&](const protocol::Frame&) { return protocol::encode(answer); });
+    EXPECT_EQ(ask_then(agent.socket(), {kOther, "AAAA"}).out, "restrict ssh-ed25519 BBBB\n");
+}
+
+TEST(HelperChainTest, NeverAsksTheOtherWhereTheAgentRefusesTheAsker) {
+    FakeAgent agent([](const protocol::Frame&) {
+        return protocol::encode(protocol::Refused{"unauthenticated", "not a child of sshd", "", {}});
+    });
+    const List list(list_of({"deploy"}));
+    const Outcome outcome = ask_then(agent.socket(), {kOther, "AAAA"}, "alice", list.path());
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_EQ(outcome.out, "");
+}
+
+TEST(HelperChainTest, PassesOnTheExitStatusOfTheOther) {
+    FakeAgent agent(
+        [](const protocol::Frame&) { return protocol::encode(nothing_for_an_unmanaged_login()); });
+    EXPECT_EQ(ask_then(agent.socket(), {"/usr/bin/false"}).status, 1);
+}
+
+TEST(HelperChainTest, AsksTheOtherForANameThatIsNoneOfOurs) {
+    EXPECT_EQ(ask_then("/nonexistent/agent.sock", {kOther, "AAAA"}, "EXAMPLE\\alice").out, "AAAA\n");
+}
+
+TEST(HelperChainTest, WithoutAnAgentAsksTheOtherByTheList) {
+    if (::geteuid() != 0) GTEST_SKIP() << "the list must be root's";
+    const List list(list_of({"deploy"}));
+    EXPECT_EQ(ask_then("/nonexistent/agent.sock", {kOther, "AAAA"}, "alice", list.path()).out, "AAAA\n");
+    expect_refusal(ask_then("/nonexistent/agent.sock", {kOther, "AAAA"}, "deploy", list.path()),
+                   "cannot connect");
+}
+
+TEST(HelperChainTest, WithoutAnAgentAndWithADamagedListAsksNobody) {
+    const std::string whole = list_of({"deploy", "web"});
+    for (const std::string& content : {std::string(), whole.substr(0, whole.size() - 2),
+                                       whole.substr(0, whole.size() - 4), whole + "no login, this\n"}) {
+        const List list(content);
+        expect_refusal(ask_then("/nonexistent/agent.sock", {kOther, "AAAA"}, "alice", list.path()),
+                       "cannot connect");
+    }
+    const List list(list_of({}));
+    std::filesystem::remove(list.path()); // beside its folder: lost
+    expect_refusal(ask_then("/nonexistent/agent.sock", {kOther, "AAAA"}, "alice", list.path()),
+                   "cannot connect");
+}
+
+TEST(HelperChainTest, DoesNotRunWhatOthersMayChange) {
+    FakeAgent agent(
+        [](const protocol::Frame&) { return protocol::encode(nothing_for_an_unmanaged_login()); });
+    const List folder("");
+    const std::string program = std::filesystem::path(folder.path()).replace_filename("other").string();
+    std::filesystem::copy_file(kOther, program);
+    expect_refusal(ask_then(agent.socket(), {program, "AAAA"}), "may be changed by others than root");
+    expect_refusal(ask_then(agent.socket(), {"echo", "AAAA"}), "no program to ask then: echo");
+    expect_refusal(ask_then(agent.socket(), {"/nonexistent/other"}), "no program to ask then");
+}
+
+TEST(HelperChainTest, RefusesThenWithoutACommand) {
+    expect_refusal(run_helper({"alice", "ssh-ed25519", kBlob, kFingerprint, "--then"}), "usage:");
 }
 
 TEST(HelperTest, IsLinkedStatically) {

@@ -6,10 +6,12 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <string_view>
 
+#include "agent/helper/chain.h"
 #include "core/posix/stream.h"
 #include "core/protocol/local.h"
 
@@ -17,24 +19,40 @@ namespace latchkey {
 namespace {
 
 constexpr const char* kDefaultSocket = "/run/latchkey-agent/agent.sock";
+constexpr const char* kDefaultList = "/var/lib/latchkey-agent/managed-logins";
 constexpr Micros kTimeLimit = from_seconds(2);
 
 struct Question {
     std::string socket = kDefaultSocket;
+    std::string managed_list = kDefaultList;
     protocol::Authorize authorize;
+    char** then = nullptr; // the command to ask for logins that are not managed; nullptr: none
 };
 
 Result<Question> read_arguments(int count, char** words) {
     Question question;
-    int next = 1;
-    if (count > 2 && std::string_view(words[1]) == "--socket") {
-        question.socket = words[2];
-        next = 3;
+    char** const end = words + count;
+    char** const then =
+        std::find_if(words, end, [](const char* word) { return std::string_view(word) == "--then"; });
+    if (then != end) {
+        question.then = then + 1;
+        count = static_cast<int>(then - words);
     }
-    if (count - next != 4) {
+    int next = 1;
+    for (; count > next + 1; next += 2) {
+        const std::string_view option = words[next];
+        if (option == "--socket") {
+            question.socket = words[next + 1];
+        } else if (option == "--managed") {
+            question.managed_list = words[next + 1];
+        } else {
+            break;
+        }
+    }
+    if (count - next != 4 || question.then == end) {
         return fail(Code::kUsage,
-                    "wrong arguments; usage: latchkey-authorized-keys [--socket PATH] USER KEYTYPE KEYBLOB "
-                    "FINGERPRINT",
+                    "wrong arguments; usage: latchkey-authorized-keys [--socket PATH] [--managed PATH] USER "
+                    "KEYTYPE KEYBLOB FINGERPRINT [--then COMMAND [WORD]...]",
                     "write in sshd_config: AuthorizedKeysCommand PATH %u %t %k %f");
     }
     LK_TRY(blob, from_base64(words[next + 2]));
@@ -87,12 +105,27 @@ Status print(std::string_view text) {
     return {};
 }
 
+// Denied by Latchkey is denied; whom it does not manage, another command may know.
 Status run(int count, char** words) {
     LK_TRY(question, read_arguments(count, words));
-    if (question.authorize.login.empty()) return {};
-    LK_TRY(answer, ask(question));
-    LK_TRY(text, text_for_sshd(answer));
-    return print(text);
+    const Login& login = question.authorize.login;
+    bool is_unmanaged = login.empty();
+    if (!login.empty()) {
+        const auto answer = ask(question);
+        if (!answer) {
+            const bool may_go_on = question.then != nullptr && answer.error().code != Code::kRefused;
+            if (!may_go_on || !helper::is_unmanaged_by_list(question.managed_list, login))
+                return fail(answer.error());
+            is_unmanaged = true;
+        } else if (!answer->lines.empty()) {
+            LK_TRY(text, text_for_sshd(*answer));
+            return print(text);
+        } else {
+            is_unmanaged = protocol::says_unmanaged(*answer);
+        }
+    }
+    if (!is_unmanaged || question.then == nullptr) return {};
+    return helper::run_in_our_place(question.then);
 }
 
 // sshd throws our stderr away; a person who tries the program by hand sees it.

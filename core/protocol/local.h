@@ -52,6 +52,19 @@ struct Authorized {
     void fields(auto& archive) { archive(lines, reason); }
 };
 
+// Extension of an answer without lines: the login is none of ours, and another command may be asked for it.
+// Where it is missing (an agent that does not know it), the login counts as managed.
+inline constexpr std::string_view kUnmanagedMark = "unmanaged";
+inline void mark_unmanaged(Authorized& answer) {
+    answer.extensions.push_back({std::string(kUnmanagedMark), {}});
+}
+inline bool says_unmanaged(const Authorized& answer) {
+    for (const Extension& extension : answer.extensions) {
+        if (extension.name == kUnmanagedMark) return answer.lines.empty();
+    }
+    return false;
+}
+
 enum class Verdict : std::uint8_t {
     kUnmanaged = 1, // not an account of ours: PAM_IGNORE
     kAllow,
