@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// latchkey-agent: join, run, status, receipts, explain, version.
+// latchkey-agent: join, run, status, receipts, explain, doctor, version.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "agent/doctor/doctor.h"
 #include "agent/run/commands.h"
 #include "agent/version.h"
 
@@ -60,6 +61,15 @@ int run_program(int count, char** words) {
     explain_command->add_option("login", explained_login, "the Unix account")->required();
     explain_command->add_option("key", explained_key, "the key's fingerprint, SHA256:…")->required();
 
+    doctor::DoctorArguments doctor_arguments;
+    CLI::App* doctor_command =
+        app.add_subcommand("doctor", "what is wrong on this VM, and what to do (as root)");
+    add_config(doctor_command);
+    doctor_command->add_flag("--json", doctor_arguments.as_json, "one JSON document");
+    doctor_command->add_flag("--all", doctor_arguments.shows_all, "also what is well");
+    doctor_command->add_flag("--fix", doctor_arguments.fix,
+                             "mend what is safe to mend, keeping the old files");
+
     CLI::App* version_command = app.add_subcommand("version", "print the version");
 
     try {
@@ -75,6 +85,10 @@ int run_program(int count, char** words) {
     if (explain_command->parsed()) return finish(run_explain(config, explained_login, explained_key));
     if (status_command->parsed()) return finish(run_status(config, as_json));
     if (receipts_command->parsed()) return finish(run_receipts(config, as_json));
+    if (doctor_command->parsed()) {
+        doctor_arguments.config_file = config.file;
+        return doctor::run_doctor(doctor_arguments);
+    }
     return finish(run_agent(config, run_arguments));
 }
 

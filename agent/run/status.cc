@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/config/agent_config.h"
+#include "agent/run/ask_status.h"
 #include "agent/run/commands.h"
 #include "core/posix/stream.h"
 #include "core/protocol/local.h"
@@ -82,6 +83,10 @@ void print_for_people(const protocol::AgentStatusAnswer& answer) {
 
 } // namespace
 
+Result<protocol::AgentStatusAnswer> ask_agent(const std::string& socket) {
+    return ask<protocol::AgentStatusAnswer>(socket, protocol::AgentStatus{});
+}
+
 Status run_explain(const ConfigChoice& choice, const std::string& login, const std::string& key) {
     protocol::ExplainLogin question;
     LK_TRY(asked_login, Login::parse(login));
@@ -96,7 +101,7 @@ Status run_explain(const ConfigChoice& choice, const std::string& login, const s
 
 Status run_status(const ConfigChoice& choice, bool as_json) {
     LK_TRY(config, read(choice));
-    LK_TRY(answer, ask<protocol::AgentStatusAnswer>(config.socket, protocol::AgentStatus{}));
+    LK_TRY(answer, ask_agent(config.socket));
     if (as_json) {
         std::printf("%s\n", to_json(answer).dump().c_str());
     } else {

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// sshd's part of --fix: Latchkey's lines in effect, another AuthorizedKeysCommand chained behind the helper.
+// The plan is made without writing anything; carry_out shows it to sshd, installs it, looks again.
+
+#include "agent/doctor/change.h"
+#include "agent/doctor/checks.h"
+#include "agent/doctor/doctor.h"
+
+namespace latchkey::agent::doctor {
+
+struct SshdPlan {
+    Drafts drafts;                 // what sshd's files shall hold
+    std::string helper_user;       // what AuthorizedKeysCommandUser names
+    std::string chained;           // empty: nothing
+    bool keeps_principals = false; // an AuthorizedPrincipalsCommand comes into effect again
+};
+
+Result<SshdPlan> plan_sshd(const Look& look);
+// kRefused: sshd does not take it, or something would change that is not ours to change.
+Status try_out(const Look& look, const SshdPlan& plan);
+void fix_sshd(const Look& look, std::vector<Deed>& deeds);
+
+// What is still owed to the programs that run, by this run or one that was killed.
+Status reload_sshd(const Look& look);
+Status restart_agent(const Look& look);
+
+} // namespace latchkey::agent::doctor
