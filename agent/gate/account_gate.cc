@@ -66,11 +66,12 @@ protocol::AccountAnswer AccountGate::check(pid_t asker, const protocol::AccountC
     using protocol::Verdict;
     const auto say_account = say<protocol::AccountAnswer>;
     if (state_.is_local(request.login)) return say_account(Verdict::kUnmanaged, "a local login");
-    const auto monitor = processes_.find(asker);
+    auto monitor = processes_.find(asker);
     const auto* records = monitor ? monitors_.of(*monitor) : nullptr;
     // A second factor through PAM makes sshd ask from a child of the monitor.
     if (monitor && records == nullptr && is_sshd(request.service)) {
-        if (const auto parent = processes_.parent_of(*monitor)) records = monitors_.of(*parent);
+        monitor = processes_.parent_of(*monitor);
+        if (monitor) records = monitors_.of(*monitor);
     }
     if (records == nullptr && !is_sshd(request.service))
         return say_account(Verdict::kUnmanaged, "another service than sshd");
@@ -80,7 +81,10 @@ protocol::AccountAnswer AccountGate::check(pid_t asker, const protocol::AccountC
         for (const AllowedLogin& allowed : *records) {
             if (allowed.offer.login != request.login) continue;
             const Status good = still_good(allowed);
-            if (good) return say_account(Verdict::kAllow, "granted to " + allowed.credential.user.str());
+            if (good) {
+                monitors_.note_passed(*monitor, state_.clock.monotonic());
+                return say_account(Verdict::kAllow, "granted to " + allowed.credential.user.str());
+            }
             reason = good.error().message;
             refused = &allowed;
         }
@@ -146,6 +150,7 @@ protocol::SessionAnswer AccountGate::bind(const ProcessId& monitor, const protoc
     session.from = request.remote_host;
     session.since = state_.broker_clock.now();
     session.logind_session = processes_.logind_session_of(monitor);
+    session.audit_session = processes_.own_audit_session_of(monitor);
     if (!sessions_.open(std::move(session)))
         return refuse(monitor, request, &allowed, "the kernel gives no random number");
     return say<protocol::SessionAnswer>(protocol::Verdict::kAllow,
@@ -153,10 +158,8 @@ protocol::SessionAnswer AccountGate::bind(const ProcessId& monitor, const protoc
 }
 
 void AccountGate::close(pid_t asker) {
-    const auto monitor = processes_.find(asker);
-    if (!monitor) return; // the sweep finds it
-    sessions_.close(*monitor);
-    monitors_.forget(*monitor);
+    sessions_.goodbye();
+    if (const auto monitor = processes_.find(asker)) monitors_.forget(*monitor);
 }
 
 } // namespace latchkey::agent

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/fixture/gate_house.h"
+#include "agent/gate/strays.h"
 
 namespace latchkey::agent {
 namespace {
@@ -158,6 +159,9 @@ TEST_F(AccountGateTest, ReportsTheEndOfASessionOnce) {
     const std::uint64_t id = sessions.all()[0].id;
     accounts.close(kMonitor);
     accounts.close(kMonitor);
+    EXPECT_EQ(sessions.all().size(), 1U) << "what it left running may still have to be ended";
+    loop.advance(kAfterGoodbye);
+    loop.run_jobs();
     EXPECT_TRUE(sessions.all().empty());
     ASSERT_EQ(events().size(), 2U);
     EXPECT_EQ(events()[1].phase, SessionPhase::kClosed);
@@ -177,6 +181,96 @@ TEST_F(AccountGateTest, ReportsASessionThatWeEndAsEndedWhoeverNoticesFirst) {
     ASSERT_EQ(events().size(), 2U);
     EXPECT_EQ(events()[1].phase, SessionPhase::kEnded);
     EXPECT_EQ(events()[1].reason, "revoked");
+}
+
+TEST_F(AccountGateTest, EndsTheJobsOfAllSessionsOfACutWithTheLastOfThem) {
+    BoundSession one;
+    one.id = 1;
+    one.monitor = {kMonitor, 1};
+    BoundSession two = one;
+    two.id = 2;
+    two.monitor = {kMonitor, 2};
+    std::size_t left = 99;
+    ender.jobs_result = EndResult::kStillThere;
+    sessions.cut({one, two}, "revoked", [&](const auto& still_there) { left = still_there.size(); });
+    loop.run_one_job();
+    EXPECT_TRUE(ender.jobs_of.empty());
+    loop.run_jobs();
+    ASSERT_EQ(ender.jobs_of.size(), 1U);
+    EXPECT_EQ(ender.jobs_of[0].size(), 2U);
+    EXPECT_EQ(left, 1U) << "a session whose jobs come back has not ended";
+}
+
+class StraysTest : public AccountGateTest {
+protected:
+    void look_twice() {
+        for (int i = 0; i < 2; ++i) {
+            strays_.look();
+            loop.run_jobs();
+        }
+    }
+    void find(const std::string& login) { ender.found_strays = {{{kMonitor, 1000}, *Login::parse(login)}}; }
+    Strays strays_{state, loop, monitors, sessions, ender};
+};
+
+TEST_F(StraysTest, EndsAManagedLoginThatNoSessionHoldsAtTheSecondSight) {
+    find("deploy");
+    strays_.look();
+    loop.run_jobs();
+    EXPECT_TRUE(ender.ended.empty()) << "it may be just being opened";
+    strays_.look();
+    loop.run_jobs();
+    ASSERT_EQ(ender.ended.size(), 1U);
+    EXPECT_EQ(ender.ended[0].monitor.pid, kMonitor);
+    EXPECT_TRUE(ender.jobs_of.empty());
+    ASSERT_EQ(events().size(), 1U);
+    EXPECT_EQ(events()[0].phase, SessionPhase::kRefused);
+}
+
+TEST_F(StraysTest, LeavesOthersLoginsAndBreakGlassAlone) {
+    find("alice");
+    look_twice();
+    state.everything_is_managed = true; // the list is damaged: reason to refuse, not to cut
+    look_twice();
+    find("deploy");
+    state.local.insert(*Login::parse("deploy"));
+    look_twice();
+    EXPECT_TRUE(ender.ended.empty());
+}
+
+TEST_F(StraysTest, EndsALoginWhoseSessionLogindHasLost) {
+    log_in();
+    ASSERT_EQ(account().verdict, Verdict::kAllow);
+    ender.logind_has_lost_it = true;
+    look_twice();
+    EXPECT_TRUE(ender.ended.empty()) << "PAM's other modules may take their time";
+    loop.advance(kOpenPatience);
+    ender.logind_has_lost_it = false;
+    look_twice();
+    EXPECT_TRUE(ender.ended.empty()) << "logind is still opening it";
+    ender.logind_has_lost_it = true;
+    strays_.look();
+    loop.run_jobs();
+    ASSERT_EQ(ender.ended.size(), 1U);
+    EXPECT_EQ(ender.ended[0].monitor.pid, kMonitor);
+}
+
+TEST_F(StraysTest, LeavesALoginAloneWhoseSessionHasCome) {
+    log_in();
+    ASSERT_EQ(account().verdict, Verdict::kAllow);
+    ASSERT_EQ(session(auth_info()).verdict, Verdict::kAllow);
+    loop.advance(kOpenPatience);
+    ender.logind_has_lost_it = true;
+    look_twice();
+    EXPECT_TRUE(ender.ended.empty());
+}
+
+TEST_F(StraysTest, LeavesABoundSessionAlone) {
+    log_in();
+    ASSERT_EQ(session(auth_info()).verdict, Verdict::kAllow); // scope=optional: bound without a scope
+    find("deploy");
+    look_twice();
+    EXPECT_TRUE(ender.ended.empty());
 }
 
 TEST_F(AccountGateTest, ForgetsMonitorsThatHaveDied) {

@@ -80,7 +80,11 @@ void Front::answer(const Peer& peer, const protocol::Frame& request, const Reply
             });
         case Type::kSessionOpen:
             return with<protocol::SessionOpen>(request, reply, [&](const protocol::SessionOpen& asked) {
-                reply(protocol::encode(accounts_.open(peer.pid, asked)));
+                const protocol::SessionAnswer answer = accounts_.open(peer.pid, asked);
+                const auto send = [reply, encoded = protocol::encode(answer)] { reply(encoded); };
+                // A session must not begin that an agent killed in this moment would not know again.
+                if (answer.verdict == protocol::Verdict::kAllow) return sessions_.once_recorded(send);
+                send();
             });
         case Type::kSessionClose:
             return with<protocol::SessionClose>(request, reply, [&](const protocol::SessionClose&) {

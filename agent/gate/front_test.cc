@@ -41,6 +41,34 @@ TEST_F(FrontTest, LetsTheHelperAskForKeysAndNothingElse) {
     EXPECT_EQ(say(helper, protocol::ExplainLogin{}).type, Type::kRefused);
 }
 
+TEST_F(FrontTest, LetsASessionBeginOnceItIsWrittenDownOrTheDiskHangs) {
+    for (const bool disk_hangs : {false, true}) {
+        fetches.take(issuer.make());
+        ask(question());
+        std::function<void()> written;
+        sessions.on_change([&](std::function<void()> done) {
+            if (done) written = std::move(done);
+        });
+        protocol::SessionOpen open;
+        open.login = issuer.login;
+        open.service = "sshd";
+        open.auth_info = auth_info();
+        int answers = 0;
+        front.answer({kMonitor, 0}, *protocol::decode_frame(protocol::encode(open)),
+                     [&](const Bytes&) { ++answers; });
+        ASSERT_TRUE(written);
+        EXPECT_EQ(answers, 0) << "an agent killed now would not know the session again";
+        if (disk_hangs) {
+            loop.advance(kRecordPatience);
+        } else {
+            written();
+        }
+        EXPECT_EQ(answers, 1);
+        written();
+        EXPECT_EQ(answers, 1);
+    }
+}
+
 TEST_F(FrontTest, LetsRootAskForEverythingAndOthersForNothing) {
     const Peer root{kMonitor, 0};
     EXPECT_EQ(say(root, protocol::AccountCheck{}).type, Type::kAccountAnswer);
@@ -105,6 +133,24 @@ TEST(SessionCodec, RoundTripsAndRefusesEveryTruncation) {
         EXPECT_FALSE(decode_sessions(ByteView(encoded).first(size))) << size;
     session.id = 0;
     EXPECT_FALSE(decode_sessions(encode_sessions({session})));
+}
+
+TEST(SessionCodecTest, ReadsWhatTheFirstReleaseWrote) {
+    BoundSession session;
+    session.id = 5;
+    session.monitor = {1234, 5678};
+    session.login = *Login::parse("deploy");
+    session.logind_session = "12";
+    session.audit_session = 77;
+    EXPECT_EQ(decode_sessions(encode_sessions({session}))->at(0).audit_session, 77U);
+    Bytes first = encode_sessions({session});
+    first.resize(first.size() - 5); // it knew no audit session: a boolean and a number less
+    const auto back = decode_sessions(first);
+    ASSERT_TRUE(back);
+    ASSERT_EQ(back->size(), 1U);
+    EXPECT_EQ(back->at(0).monitor, session.monitor);
+    EXPECT_EQ(back->at(0).logind_session, "12");
+    EXPECT_FALSE(back->at(0).audit_session);
 }
 
 } // namespace

@@ -33,6 +33,7 @@ public:
     virtual std::string logind_session_of(const ProcessId& process) const = 0;
     // The logind session in whose scope it sits, whoever made that; empty for none.
     virtual std::string scope_of(const ProcessId& process) const = 0;
+    virtual std::optional<std::uint32_t> own_audit_session_of(const ProcessId& process) const = 0;
 };
 
 class ProcProcesses : public Processes {
@@ -47,6 +48,9 @@ public:
         const auto same = agent::process_of(process.pid);
         return same && *same == process ? scope : std::string();
     }
+    std::optional<std::uint32_t> own_audit_session_of(const ProcessId& process) const override {
+        return agent::own_audit_session_of(process);
+    }
 };
 
 class Monitors {
@@ -55,11 +59,19 @@ public:
     bool allow(const ProcessId& monitor, AllowedLogin allowed);
     const std::vector<AllowedLogin>* of(const ProcessId& monitor) const;
     void forget(const ProcessId& monitor) { records_.erase(monitor); }
+    // PAM's account check let this monitor's login go on.
+    void note_passed(const ProcessId& monitor, Micros now);
+    // Those that went on by then.
+    std::vector<ProcessId> passed_by(Micros then) const;
     void drop_dead(const Processes& processes);
     std::size_t size() const { return records_.size(); }
 
 private:
-    std::map<ProcessId, std::vector<AllowedLogin>> records_;
+    struct Record {
+        std::vector<AllowedLogin> allowed;
+        std::optional<Micros> passed; // monotonic
+    };
+    std::map<ProcessId, Record> records_;
 };
 
 } // namespace latchkey::agent

@@ -3,6 +3,8 @@
 
 #include <sys/random.h>
 
+#include <utility>
+
 #include "agent/log/log.h"
 
 namespace latchkey::agent {
@@ -45,19 +47,32 @@ void SessionBook::report_all() {
     for (const BoundSession& session : table_.all()) report(session, protocol::SessionPhase::kOpened, {});
 }
 
-void SessionBook::close(const ProcessId& monitor) {
-    const auto session = table_.remove_by_monitor(monitor);
-    if (session) note_change();
-    if (session && !ending_.contains(session->monitor)) report(*session, protocol::SessionPhase::kClosed, {});
+void SessionBook::once_recorded(const std::function<void()>& then) {
+    if (!record_) return then();
+    auto is_told = std::make_shared<bool>(false);
+    const auto tell = [then, is_told] {
+        if (!std::exchange(*is_told, true)) then();
+    };
+    record_(tell);
+    loop_.after(kRecordPatience, tell);
+}
+
+void SessionBook::goodbye() {
+    loop_.after(kAfterGoodbye, [this] { sweep(); });
 }
 
 void SessionBook::sweep() {
-    const auto dead = table_.drop_dead();
-    for (const BoundSession& session : dead) {
-        if (!ending_.contains(session.monitor))
-            report(session, protocol::SessionPhase::kClosed, "sshd ended");
-    }
-    if (!dead.empty()) note_change();
+    if (std::exchange(is_sweeping_, true)) return; // the next beat looks again
+    auto dead = std::make_shared<std::vector<BoundSession>>();
+    loop_.work([this, dead] { *dead = table_.drop_dead(); },
+               [this, dead] {
+                   is_sweeping_ = false;
+                   for (const BoundSession& session : *dead) {
+                       if (!ending_.contains(session.monitor))
+                           report(session, protocol::SessionPhase::kClosed, "sshd ended");
+                   }
+                   if (!dead->empty()) note_change();
+               });
 }
 
 void SessionBook::cut(const std::vector<BoundSession>& sessions, const std::string& reason, Cut done) {
@@ -71,20 +86,31 @@ void SessionBook::cut(const std::vector<BoundSession>& sessions, const std::stri
         return;
     }
     auto progress = std::make_shared<Progress>(Progress{sessions.size(), {}, std::move(done)});
+    auto group = std::make_shared<Group>();
     for (const BoundSession& session : sessions) {
         const bool is_first = !ending_.contains(session.monitor);
         ending_[session.monitor].push_back([session, progress](EndResult outcome) {
             if (outcome != EndResult::kGone) progress->still_there.push_back(session);
             if (--progress->left == 0) progress->done(progress->still_there);
         });
-        if (is_first) begin_end(session, reason);
+        if (is_first) group->sessions.push_back(session);
     }
+    group->left = group->sessions.size();
+    for (const BoundSession& session : group->sessions) begin_end(session, reason, group);
 }
 
-void SessionBook::begin_end(const BoundSession& session, const std::string& reason) {
+EndResult SessionBook::end_one(const BoundSession& session, Group& group) {
     const auto deadline = posix::Deadline::after(kCutTime);
+    const EndResult outcome = ender_.end(session, deadline);
+    if (group.left.fetch_sub(1) > 1 || session.id == 0) return outcome; // 0: it never became a session
+    const EndResult jobs = ender_.end_jobs(group.sessions, deadline);
+    return jobs == EndResult::kGone ? outcome : jobs;
+}
+
+void SessionBook::begin_end(const BoundSession& session, const std::string& reason,
+                            const std::shared_ptr<Group>& group) {
     auto outcome = std::make_shared<EndResult>(EndResult::kStillThere);
-    loop_.work([this, session, deadline, outcome] { *outcome = ender_.end(session, deadline); },
+    loop_.work([this, session, group, outcome] { *outcome = end_one(session, *group); },
                [this, session, reason, outcome] {
                    if (*outcome == EndResult::kGone) {
                        if (table_.remove_by_monitor(session.monitor)) note_change();

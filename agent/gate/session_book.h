@@ -3,8 +3,10 @@
 // The live sessions, each bound to its exact credential, and the rows that the broker gets about them. A
 // session that we are ending reports its end once, whoever notices first. The loop's thread only.
 
+#include <atomic>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,10 @@ namespace latchkey::agent {
 
 // A cut that is not done by then is reported as not done.
 inline constexpr Micros kCutTime = from_seconds(5);
+// sshd's process ends that long after PAM's goodbye, as a rule.
+inline constexpr Micros kAfterGoodbye = from_millis(200);
+// A disk that hangs keeps no login waiting for longer.
+inline constexpr Micros kRecordPatience = from_millis(500);
 
 // A session as it is told to root: by `status` and on the system bus.
 protocol::LiveSession to_live(const BoundSession& session);
@@ -33,12 +39,19 @@ public:
 
     // False: the kernel gives no random id, and the session is to be denied.
     bool open(BoundSession session);
-    void close(const ProcessId& monitor); // PAM said so
-    void sweep();                         // those whose monitor has died without a word
+    // PAM said goodbye: the connection is over. What it left running (nohup, tmux) is still the session's, so
+    // only a look at the processes ends the row.
+    void goodbye();
+    // Looks, on the pool, which sessions are over.
+    void sweep();
     std::vector<BoundSession> all() const { return table_.all(); }
 
-    // Called after each change, so that a restarted agent still knows what it has to end.
-    void on_change(std::function<void()> then) { changed_ = std::move(then); }
+    // Called after each change, so that a restarted agent still knows what it has to end; it calls `done`,
+    // where there is one, once what is known now has been written down.
+    using Record = std::function<void(std::function<void()> done)>;
+    void on_change(Record record) { record_ = std::move(record); }
+    // Calls `then` once what is known now would outlive a kill -9 of this agent, or patience is over.
+    void once_recorded(const std::function<void()>& then);
     // What an earlier run of the agent had bound; those that are gone by now are reported by the next sweep.
     void restore(std::vector<BoundSession> sessions);
     // To a broker that we reached anew: it may have missed the first report.
@@ -51,10 +64,16 @@ public:
                         const std::string& reason);
 
 private:
+    struct Group { // the sessions that one cut ends; their jobs go with the last of them
+        std::vector<BoundSession> sessions;
+        std::atomic<std::size_t> left = 0;
+    };
     void note_change() const {
-        if (changed_) changed_();
+        if (record_) record_({});
     }
-    void begin_end(const BoundSession& session, const std::string& reason);
+    void begin_end(const BoundSession& session, const std::string& reason,
+                   const std::shared_ptr<Group>& group);
+    EndResult end_one(const BoundSession& session, Group& group); // on the pool
     void report(const BoundSession& session, protocol::SessionPhase phase, const std::string& reason);
 
     AgentState& state_;
@@ -62,7 +81,8 @@ private:
     HubPort& hub_;
     SessionEnder& ender_;
     SessionTable table_;
-    std::function<void()> changed_;
+    Record record_;
+    bool is_sweeping_ = false;
     // Being ended, and who waits to hear of it: a session is never ended twice at once.
     std::map<ProcessId, std::vector<std::function<void(EndResult)>>> ending_;
 };

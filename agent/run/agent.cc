@@ -8,6 +8,7 @@
 #include <boost/asio/post.hpp>
 #include <optional>
 
+#include "agent/gate/strays.h"
 #include "agent/local/local_server.h"
 #include "agent/log/log.h"
 #include "agent/loop/asio_loop.h"
@@ -85,6 +86,7 @@ struct Agent::Parts {
           keys(state, fetches, monitors, processes),
           accounts(state, loop, monitors, sessions, processes),
           step_ups(state, loop, hub, monitors, sessions, processes),
+          strays(state, loop, monitors, sessions, *ender),
           front(state, keys, accounts, sessions, step_ups, helper.uid),
           disk(loop),
           reports(state, hub),
@@ -114,6 +116,7 @@ struct Agent::Parts {
     void beat() {
         state.lease.beat();
         sessions.sweep();
+        strays.look();
         monitors.drop_dead(processes);
         step_ups.drop_dead();
         state.grants.drop_ended(state.judged());
@@ -139,6 +142,7 @@ struct Agent::Parts {
     KeyGate keys;
     AccountGate accounts;
     StepUps step_ups;
+    Strays strays;
     Front front;
     DiskQueue disk;
     Reports reports;
@@ -192,7 +196,8 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
                            "no user " + config.helper_user + ": only root may ask for keys");
         log_warn("miss helper user name=" + config.helper_user);
     }
-    parts->sessions.on_change([&keeper = parts->keeper] { keeper.keep_sessions(); });
+    parts->sessions.on_change(
+        [&keeper = parts->keeper](std::function<void()> done) { keeper.keep_sessions(std::move(done)); });
     state.revocations = std::move(revocations.set);
     if (!pin || !identity) return std::unique_ptr<Agent>(new Agent(std::move(parts)));
 

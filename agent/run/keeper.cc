@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/run/keeper.h"
 
+#include <utility>
+
 #include "agent/gate/session_codec.h"
 #include "agent/log/log.h"
 
@@ -14,7 +16,8 @@ void Keeper::keep(Entry& entry) {
 void Keeper::start(Entry& entry) {
     entry.is_due = false;
     entry.is_writing = true;
-    disk_.write((this->*entry.job)(), [this, &entry](const Status& written) {
+    auto waiting = std::exchange(entry.waiting, {});
+    disk_.write((this->*entry.job)(), [this, &entry, waiting = std::move(waiting)](const Status& written) {
         entry.is_writing = false;
         if (written) {
             state_.troubles.clear(entry.trouble);
@@ -24,6 +27,7 @@ void Keeper::start(Entry& entry) {
             state_.troubles.set(entry.trouble, written.error().line());
         }
         if (entry.is_due) start(entry);
+        for (const auto& done : waiting) done();
     });
 }
 

@@ -20,7 +20,11 @@ public:
         : state_(state), sessions_(sessions), reports_(reports), disk_(disk), folder_(folder) {}
 
     void keep_trust() { keep(trust_); }
-    void keep_sessions() { keep(session_list_); }
+    // `done`, where there is one, is called once the sessions of this moment are written, or could not be.
+    void keep_sessions(std::function<void()> done) {
+        if (done) session_list_.waiting.push_back(std::move(done));
+        keep(session_list_);
+    }
     void keep_break_glass() { keep(break_glass_); }
     void keep_reports() { keep(report_list_); }
     // What the PAM module wrote down of break-glass accounts becomes reports.
@@ -36,6 +40,7 @@ private:
         std::function<Status()> (Keeper::*job)() const; // with a copy of what is to be written
         bool is_due = false;                            // changed since the last write began
         bool is_writing = false;
+        std::vector<std::function<void()>> waiting = {}; // for the next write
     };
     void keep(Entry& entry);
     void start(Entry& entry);

@@ -49,22 +49,23 @@ void freeze(const Footprint& footprint, std::vector<HeldProcess>& held, const po
 
 } // namespace
 
-Footprint footprint_of(const ProcessId& monitor) {
-    Footprint footprint{monitor, logind_session_of(monitor), std::nullopt};
-    const auto facts = facts_of(monitor.pid);
-    if (!facts || facts->id != monitor) return footprint;
-    const auto audit = audit_session_of(monitor.pid);
-    if (audit && audit_session_of(facts->parent) != audit) footprint.audit = audit;
+Footprint footprint_of(const BoundSession& session) {
+    const ProcessId& monitor = session.monitor;
+    Footprint footprint{monitor, logind_session_of(monitor), own_audit_session_of(monitor)};
+    if (!footprint.audit) footprint.audit = session.audit_session;
     return footprint;
 }
 
-std::set<std::string> populated_scopes() {
-    std::set<std::string> scopes;
+Populated populated() {
+    Populated found;
     for (const ProcessFacts& facts : all_processes()) {
-        if (!facts.is_zombie) scopes.insert(scope_of(facts.id.pid));
+        if (facts.is_zombie) continue;
+        found.scopes.insert(scope_of(facts.id.pid));
+        const auto audit = audit_session_of(facts.id.pid);
+        if (audit && runs_as_its_login(facts.id.pid)) found.audits.insert(*audit);
     }
-    scopes.erase(std::string());
-    return scopes;
+    found.scopes.erase(std::string());
+    return found;
 }
 
 std::vector<ProcessId> find_processes(const Footprint& footprint, std::span<const HeldProcess> more) {

@@ -20,11 +20,15 @@ struct Footprint {
     std::optional<std::uint32_t> audit; // its own, not inherited from the server
 };
 
-// What can be told while the monitor lives; without it only the monitor's own entry.
-Footprint footprint_of(const ProcessId& monitor);
+// What can be told while the monitor lives; afterwards its audit session, which the kernel gives out once.
+Footprint footprint_of(const BoundSession& session);
 
-// The logind scopes in which anything sits, whoever's they are.
-std::set<std::string> populated_scopes();
+// The logind scopes and the audit sessions in which anything lives, whoever's they are.
+struct Populated {
+    std::set<std::string> scopes;
+    std::set<std::uint32_t> audits; // of those that run as the account that logged in
+};
+Populated populated();
 
 // The processes of the footprint, and all descendants of `more`.
 std::vector<ProcessId> find_processes(const Footprint& footprint, std::span<const HeldProcess> more = {});

@@ -7,16 +7,19 @@
 #include <csignal>
 
 #include "agent/sessions/footprint.h"
+#include "agent/sessions/stray_sshd.h"
 #include "agent/sessions/tree_ender.h"
+#include "agent/sessions/user_jobs.h"
 
 namespace latchkey::agent {
 namespace {
 
-// How long each step may show no effect before the next one. A cut takes 15 to 35 ms.
+// How long each step may show no effect before the next one. A cut takes 5 to 35 ms.
 constexpr Micros kOpening = from_millis(500);
-constexpr Micros kTerminate = from_millis(150);
-constexpr Micros kTerm = from_millis(100);
+constexpr Micros kTerminate = from_millis(100);
+constexpr Micros kTerm = from_millis(50);
 constexpr Micros kKill = from_millis(250);
+constexpr Micros kAnswer = from_seconds(5); // where nobody waits for it
 
 posix::Deadline within(Micros patience, const posix::Deadline& deadline) {
     const Micros left = std::min(patience, from_millis(deadline.poll_millis()));
@@ -53,13 +56,15 @@ void wait_out_opening(Logind& logind, LogindSession& session, const posix::Deadl
     }
 }
 
+// Each round waits for what is known, then looks for what turned up meanwhile.
 bool is_gone(const Footprint& footprint, const std::vector<HeldProcess>& held,
              const posix::Deadline& deadline) {
     if (!wait_until_gone(held, deadline)) return false;
     for (;;) {
-        if (find_processes(footprint).empty()) return true;
+        const std::vector<HeldProcess> more = hold_processes(footprint);
+        if (!wait_until_gone(more, deadline)) return false;
+        if (more.empty() && find_processes(footprint).empty()) return true;
         if (deadline.passed()) return false;
-        ::poll(nullptr, 0, 5);
     }
 }
 
@@ -82,9 +87,14 @@ bool end_by_logind(Logind& logind, LogindSession session, const Footprint& footp
 } // namespace
 
 EndResult LogindEnder::end(const BoundSession& session, const posix::Deadline& deadline) {
-    Footprint footprint = footprint_of(session.monitor);
+    Footprint footprint = footprint_of(session);
     // Held from the start: a child that leaves the scope and loses its parent is still known.
     std::vector<HeldProcess> held = hold_processes(footprint);
+    // In any state of its session sshd closes the connection at SIGTERM. SIGKILL would leave its child with
+    // it.
+    for (const HeldProcess& process : held) {
+        if (process.id() == session.monitor) process.send(SIGTERM);
+    }
     // A bus that hangs must leave time for the other way.
     auto logind = connect_(within(from_millis(deadline.poll_millis() / 2), deadline));
     auto found = logind ? find_session(**logind, session) : Result<LogindSession>(fail(logind.error()));
@@ -92,8 +102,25 @@ EndResult LogindEnder::end(const BoundSession& session, const posix::Deadline& d
     if (found) {
         footprint.scope = found->id;
         if (end_by_logind(**logind, *std::move(found), footprint, held, deadline)) return EndResult::kGone;
+    } else if (is_gone(footprint, held, within(kTerm, deadline))) {
+        return EndResult::kGone;
     }
     return freeze_and_kill(footprint, std::move(held), deadline);
+}
+
+EndResult LogindEnder::end_jobs(std::span<const BoundSession> ended, const posix::Deadline& deadline) {
+    return end_user_jobs(ended, deadline);
+}
+
+std::vector<Stray> LogindEnder::strays() const {
+    return find_stray_sshds();
+}
+
+bool LogindEnder::is_without_session(const ProcessId& leader) const {
+    const auto logind = connect_(posix::Deadline::after(kAnswer));
+    if (!logind) return false;
+    const auto session = (*logind)->session_led_by(leader.pid);
+    return !session && session.error().code == Code::kNotFound;
 }
 
 std::unique_ptr<SessionEnder> make_session_ender(bool use_logind) {

@@ -77,7 +77,11 @@ protected:
     }
 
     Script script_;
-    ProcessTree tree_{1, [](int report_fd) { ProcessTree::start(report_fd); }};
+    // A monitor that SIGTERM does not end, so that all the steps are seen.
+    ProcessTree tree_{1, [](int report_fd) {
+                          ::signal(SIGTERM, SIG_IGN);
+                          ProcessTree::start(report_fd);
+                      }};
 };
 
 TEST_F(LogindEnderTest, TerminatesTheSessionOfThisMonitorAndNoMore) {
@@ -167,6 +171,33 @@ TEST_F(LogindEnderTest, TouchesNoSessionWhoseLeaderGotTheMonitorsPid) {
     EXPECT_EQ(end(before, kId), EndResult::kGone);
     EXPECT_THAT(script_.calls, IsEmpty());
     EXPECT_EQ(tree_.alive(), 2);
+}
+
+TEST_F(LogindEnderTest, SaysWhichLeaderHasNoSession) {
+    script_.session.leader = tree_.root().pid;
+    const LogindEnder ender([this](const posix::Deadline&) -> Result<std::unique_ptr<Logind>> {
+        return std::unique_ptr<Logind>(std::make_unique<FakeLogind>(script_));
+    });
+    EXPECT_FALSE(ender.is_without_session(tree_.root()));
+    EXPECT_TRUE(ender.is_without_session(tree_.ids()[1]));
+    const LogindEnder without_bus([](const posix::Deadline&) -> Result<std::unique_ptr<Logind>> {
+        return fail(Code::kUnavailable, "no bus");
+    });
+    EXPECT_FALSE(without_bus.is_without_session(tree_.ids()[1])) << "not known, so nobody is ended for it";
+}
+
+TEST_F(LogindEnderTest, CutsTheConnectionBeforeItAsksTheBus) {
+    const ProcessTree sshd(0, [](int) {});
+    bool was_cut_first = false;
+    LogindEnder ender([&](const posix::Deadline& deadline) -> Result<std::unique_ptr<Logind>> {
+        while (process_of(sshd.root().pid) && !deadline.passed()) ::usleep(1000);
+        was_cut_first = !process_of(sshd.root().pid);
+        return fail(Code::kUnavailable, "a bus that hangs");
+    });
+    BoundSession session;
+    session.monitor = sshd.root();
+    EXPECT_EQ(ender.end(session, posix::Deadline::after(from_seconds(20))), EndResult::kGone);
+    EXPECT_TRUE(was_cut_first);
 }
 
 TEST_F(LogindEnderTest, EndsTheProcessesWithoutABus) {

@@ -50,6 +50,14 @@ std::string_view stat_field(std::string_view after_name, int index) {
     return after_name.substr(0, after_name.find(' '));
 }
 
+// What follows `key` on its line of /proc/PID/status.
+std::optional<std::string_view> status_line(std::string_view status, std::string_view key) {
+    const auto at = status.find(key);
+    if (at == std::string_view::npos) return std::nullopt;
+    const std::string_view rest = status.substr(at + key.size());
+    return rest.substr(0, rest.find('\n'));
+}
+
 int open_pidfd(pid_t pid) {
     return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
 }
@@ -100,8 +108,11 @@ std::string scope_in(std::string_view lines) {
 }
 
 std::string scope_of(pid_t pid) {
-    const auto lines = read_proc(pid, "cgroup");
-    return lines ? scope_in(*lines) : std::string();
+    return scope_in(cgroup_lines_of(pid));
+}
+
+std::string cgroup_lines_of(pid_t pid) {
+    return read_proc(pid, "cgroup").value_or(std::string());
 }
 
 std::optional<std::uint32_t> audit_session_of(pid_t pid) {
@@ -112,14 +123,39 @@ std::optional<std::uint32_t> audit_session_of(pid_t pid) {
 
 bool runs_as_its_login(pid_t pid) {
     const auto login = read_proc(pid, "loginuid");
+    const auto real_uid = real_uid_of(pid);
+    return login && real_uid && *real_uid != 0 && real_uid == number<uid_t>(*login);
+}
+
+std::optional<uid_t> real_uid_of(pid_t pid) {
     const auto status = read_proc(pid, "status");
-    if (!login || !status) return false;
-    static constexpr std::string_view key = "\nUid:\t";
-    const auto at = status->find(key);
-    if (at == std::string::npos) return false;
-    const std::string_view rest = std::string_view(*status).substr(at + key.size());
-    const auto real_uid = number<uid_t>(rest.substr(0, rest.find('\t')));
-    return real_uid && *real_uid != 0 && real_uid == number<uid_t>(*login);
+    const auto line = status ? status_line(*status, "\nUid:\t") : std::nullopt;
+    return line ? number<uid_t>(line->substr(0, line->find('\t'))) : std::nullopt;
+}
+
+bool is_in_our_namespace(pid_t pid) {
+    const auto status = read_proc(pid, "status");
+    const auto line = status ? status_line(*status, "\nNSpid:\t") : std::nullopt;
+    return line && line->find('\t') == std::string_view::npos; // one pid a namespace, ours first
+}
+
+std::string title_of(pid_t pid) {
+    std::string words = read_proc(pid, "cmdline").value_or(std::string());
+    words.erase(words.find_last_not_of('\0') + 1);
+    std::replace(words.begin(), words.end(), '\0', ' ');
+    return words;
+}
+
+bool was_started_with(pid_t pid, std::string_view assignment) {
+    const auto environment = read_proc(pid, "environ");
+    if (!environment) return false;
+    std::string_view rest = *environment;
+    while (!rest.empty()) {
+        const std::string_view entry = rest.substr(0, rest.find('\0'));
+        if (entry == assignment) return true;
+        rest.remove_prefix(std::min(rest.size(), entry.size() + 1));
+    }
+    return false;
 }
 
 Result<ProcessId> process_of(pid_t pid) {
@@ -146,6 +182,14 @@ std::string logind_session_of(const ProcessId& process) {
     if (scope.empty() || !facts || facts->id != process) return {};
     // A server that somebody started by hand in their own session: that scope is not this login's.
     return scope_of(facts->parent) == scope ? std::string() : scope;
+}
+
+std::optional<std::uint32_t> own_audit_session_of(const ProcessId& process) {
+    const auto audit = audit_session_of(process.pid);
+    const auto facts = facts_of(process.pid);
+    if (!audit || !facts || facts->id != process) return std::nullopt;
+    // A server that somebody started by hand in their own session: that number is not this login's.
+    return audit_session_of(facts->parent) == audit ? std::nullopt : audit;
 }
 
 Result<HeldProcess> HeldProcess::hold(const ProcessId& id) {

@@ -31,11 +31,22 @@ std::vector<ProcessFacts> all_processes();
 std::string scope_of(pid_t pid);
 std::string scope_in(std::string_view cgroup_lines);
 
+// /proc/PID/cgroup as it stands; empty where the process is gone.
+std::string cgroup_lines_of(pid_t pid);
+
 // The kernel's login session of audit (/proc/PID/sessionid), which a daemonised child keeps; nullopt if
 // unset.
 std::optional<std::uint32_t> audit_session_of(pid_t pid);
 // Runs as the very account, not root, that logged in.
 bool runs_as_its_login(pid_t pid);
+
+std::optional<uid_t> real_uid_of(pid_t pid);
+// In this very pid namespace, not in a container's below it.
+bool is_in_our_namespace(pid_t pid);
+// What the process calls itself: its argv, words parted by blanks.
+std::string title_of(pid_t pid);
+// Whether its environment, as it was started, has exactly this "NAME=value".
+bool was_started_with(pid_t pid, std::string_view assignment);
 
 class HeldProcess {
 public:

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <set>
 
 #include "agent/sessions/footprint.h"
 #include "agent/sessions/sessions.h"
@@ -8,6 +7,19 @@
 namespace latchkey::agent {
 
 SessionEnder::~SessionEnder() = default;
+
+EndResult SessionEnder::end_jobs(std::span<const BoundSession> /*ended*/,
+                                 const posix::Deadline& /*deadline*/) {
+    return EndResult::kGone;
+}
+
+std::vector<Stray> SessionEnder::strays() const {
+    return {};
+}
+
+bool SessionEnder::is_without_session(const ProcessId& /*leader*/) const {
+    return false;
+}
 
 void SessionTable::add(BoundSession session) {
     const std::lock_guard lock(mutex_);
@@ -37,19 +49,19 @@ std::vector<BoundSession> SessionTable::all() const {
 }
 
 std::vector<BoundSession> SessionTable::drop_dead() {
-    std::optional<std::set<std::string>> scopes; // looked at only where a monitor is gone
-    const auto is_alive = [&](const BoundSession& session) {
+    std::optional<Populated> left; // looked at only where a monitor is gone
+    const auto is_over = [&](const BoundSession& session) {
         const auto now = process_of(session.monitor.pid);
-        if (now && *now == session.monitor) return true;
-        if (session.logind_session.empty()) return false;
-        if (!scopes) scopes = populated_scopes();
-        return scopes->contains(session.logind_session);
+        if (now && *now == session.monitor) return false;
+        if (!left) left = populated();
+        if (session.audit_session && left->audits.contains(*session.audit_session)) return false;
+        return !left->scopes.contains(session.logind_session);
     };
-    const std::lock_guard lock(mutex_);
-    const auto first_dead = std::stable_partition(sessions_.begin(), sessions_.end(), is_alive);
-    std::vector<BoundSession> dead(std::make_move_iterator(first_dead),
-                                   std::make_move_iterator(sessions_.end()));
-    sessions_.erase(first_dead, sessions_.end());
+    std::vector<BoundSession> dead;
+    for (const BoundSession& session : all()) { // without the lock: /proc takes its time
+        if (!is_over(session)) continue;
+        if (auto removed = remove_by_monitor(session.monitor)) dead.push_back(*std::move(removed));
+    }
     return dead;
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,14 @@ struct BoundSession {
     Micros issued_at;
     std::string from;
     Micros since;
-    std::string logind_session; // empty: none when it was bound; the ender looks again
+    std::string logind_session;                 // empty: none when it was bound; the ender looks again
+    std::optional<std::uint32_t> audit_session; // the kernel's own, which no child of the login can change
+};
+
+// An sshd that has let somebody in, but that sits in no logind session.
+struct Stray {
+    ProcessId monitor;
+    Login login;
 };
 
 enum class EndResult : std::uint8_t { kGone = 1, kStillThere };
@@ -55,6 +63,13 @@ public:
     // Blocking; ends everything of that session (logind scope where there is one, else monitor and all
     // descendants by pidfd) and verifies that it is gone before `deadline`.
     virtual EndResult end(const BoundSession& session, const posix::Deadline& deadline) = 0;
+    // Blocking, once all of `ended` are gone: what they had the account's own service manager start.
+    virtual EndResult end_jobs(std::span<const BoundSession> ended, const posix::Deadline& deadline);
+    // Blocking. None where sessions are not expected to be logind's.
+    virtual std::vector<Stray> strays() const;
+    // Blocking. Whether logind, asked now, knows no session that this process leads; false where it cannot
+    // be asked.
+    virtual bool is_without_session(const ProcessId& leader) const;
 };
 
 // use_logind: false only where no logind runs; with it, a session that has no scope is still ended by pidfd.
@@ -65,9 +80,9 @@ public:
     void add(BoundSession session); // replaces what the same monitor held
     std::optional<BoundSession> remove_by_monitor(const ProcessId& monitor);
     std::vector<BoundSession> all() const;
-    // Removes and returns those that are over: the monitor is gone and so is all that sat in the session's
-    // scope. A job left behind by nohup or tmux keeps its session in the table, so that end() still reaches
-    // it.
+    // Blocking: reads /proc. Removes and returns those that are over: the monitor is gone and so is all that
+    // sat in the session's scope or bears its audit session. A job left behind by nohup or tmux keeps its
+    // session in the table, so that end() still reaches it.
     std::vector<BoundSession> drop_dead();
 
 private:
@@ -77,5 +92,7 @@ private:
 
 // From /proc/PID/cgroup: "12" for …/session-12.scope, else empty (also where the process is not that one).
 std::string logind_session_of(const ProcessId& process);
+// The kernel's audit session, where this login got one of its own instead of inheriting the server's.
+std::optional<std::uint32_t> own_audit_session_of(const ProcessId& process);
 
 } // namespace latchkey::agent

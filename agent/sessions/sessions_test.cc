@@ -11,7 +11,9 @@
 
 #include "agent/sessions/footprint.h"
 #include "agent/sessions/process_tree_for_test.h"
+#include "agent/sessions/stray_sshd.h"
 #include "agent/sessions/tree_ender.h"
+#include "agent/sessions/user_jobs.h"
 
 namespace latchkey::agent {
 namespace {
@@ -96,6 +98,52 @@ TEST(ScopeTest, IsReadFromTheCgroupLines) {
     EXPECT_EQ(scope_in("0::/user.slice/session-.scope\n"), "");
     EXPECT_EQ(scope_in("0::/user.slice/session-12.service\n"), "");
     EXPECT_EQ(scope_in(""), "");
+}
+
+TEST(StraySshdTest, ReadsWhatSshdCallsItself) {
+    EXPECT_EQ(monitored_login("sshd: alice [priv]")->str(), "alice");
+    EXPECT_EQ(monitored_login("sshd-session: alice [priv]")->str(), "alice");
+    EXPECT_FALSE(monitored_login("sshd: alice [net]"));
+    EXPECT_FALSE(monitored_login("sshd: alice@pts/0"));
+    EXPECT_FALSE(monitored_login("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"));
+    EXPECT_FALSE(monitored_login("vim sshd: alice [priv]"));
+    EXPECT_EQ(served_login("sshd: root@pts/0")->str(), "root");
+    EXPECT_EQ(served_login("sshd-session: alice@notty")->str(), "alice");
+    EXPECT_FALSE(served_login("sshd: alice [priv]"));
+    EXPECT_FALSE(served_login(""));
+}
+
+TEST(UserJobsTest, AreWhatTheManagerRanBesideItself) {
+    const std::string base = "0::/user.slice/user-1000.slice/";
+    EXPECT_TRUE(is_user_job(base + "user@1000.service/app.slice/run-r1.service\n", 1000));
+    EXPECT_TRUE(is_user_job(base + "user@1000.service/run-u7.scope\n", 1000));
+    EXPECT_FALSE(is_user_job(base + "user@1000.service/init.scope\n", 1000));
+    EXPECT_FALSE(is_user_job(base + "session-4.scope\n", 1000));
+    EXPECT_FALSE(is_user_job(base + "user@1000.service/app.slice/run-r1.service\n", 100));
+    EXPECT_TRUE(is_session_of(base + "session-4.scope\n", 1000));
+    EXPECT_FALSE(is_session_of(base + "session-4.scope\n", 100));
+    EXPECT_FALSE(is_session_of(base + "user@1000.service/app.slice/run-r1.service\n", 1000));
+}
+
+TEST(UserJobsTest, HasNothingToEndForAnAccountThatDoesNotExist) {
+    BoundSession session = bound_to(ProcessId{10, 100});
+    session.login = *Login::parse("lk-no-such-account");
+    EXPECT_EQ(end_user_jobs(std::span(&session, 1), soon()), EndResult::kGone);
+}
+
+TEST(ProcessTest, ShowsItsEnvironmentAsItWasStarted) {
+    ProcessTree tree(0, [](int) {
+        ::setenv("XDG_SESSION_ID", "4", 1);
+        ::execlp("sleep", "sleep", "600", nullptr);
+    });
+    const pid_t pid = tree.root().pid;
+    const auto deadline = soon();
+    while (title_of(pid) != "sleep 600" && !deadline.passed()) ::usleep(1000);
+    EXPECT_TRUE(was_started_with(pid, "XDG_SESSION_ID=4"));
+    EXPECT_FALSE(was_started_with(pid, "XDG_SESSION_ID="));
+    EXPECT_FALSE(was_started_with(pid, "XDG_SESSION_ID=44"));
+    EXPECT_TRUE(is_in_our_namespace(pid));
+    EXPECT_EQ(real_uid_of(pid), ::getuid());
 }
 
 TEST(TreeEnderTest, EndsTheMonitorAndAllItsDescendants) {

@@ -6,10 +6,10 @@
 namespace latchkey::agent {
 
 EndResult TreeEnder::end(const BoundSession& session, const posix::Deadline& deadline) {
-    const Footprint footprint = footprint_of(session.monitor);
+    const Footprint footprint = footprint_of(session);
     if (freeze_and_kill(footprint, {}, deadline) == EndResult::kStillThere) return EndResult::kStillThere;
     // Of a dead monitor nothing proves that the scope of its day is still the same: say so, touch nothing.
-    if (footprint.scope.empty() && populated_scopes().contains(session.logind_session))
+    if (footprint.scope.empty() && populated().scopes.contains(session.logind_session))
         return EndResult::kStillThere;
     return EndResult::kGone;
 }

@@ -195,7 +195,8 @@ Status StateFolder::save_sessions(ByteView encoded) const {
     wire::Writer body;
     body.string(boot_id());
     body.string(encoded);
-    return posix::write_file(folder_ / kSessionsFile, seal("latchkey-sessions-v1", body.bytes()), 0600);
+    return posix::write_file(folder_ / kSessionsFile, seal("latchkey-sessions-v1", body.bytes()), 0600,
+                             posix::Durability::kThisBootOnly);
 }
 
 Result<std::vector<protocol::Receipt>> StateFolder::load_receipts() const {

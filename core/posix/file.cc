@@ -92,19 +92,20 @@ Result<SecretBytes> read_secret_file(const std::filesystem::path& path, std::siz
     return content;
 }
 
-Status write_file(const std::filesystem::path& path, ByteView content, mode_t mode) {
+Status write_file(const std::filesystem::path& path, ByteView content, mode_t mode, Durability durability) {
+    const bool is_synced = durability == Durability::kSynced;
     std::string temporary = path.string() + ".XXXXXX";
     UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
     if (!fd) return file_failure("make a file beside", path);
     Status status = write_all(fd.get(), content, path);
     if (status && ::fchmod(fd.get(), mode) != 0) status = file_failure("set the mode of", path);
-    if (status && ::fsync(fd.get()) != 0) status = file_failure("sync", path);
+    if (status && is_synced && ::fsync(fd.get()) != 0) status = file_failure("sync", path);
     if (status && ::rename(temporary.c_str(), path.c_str()) != 0) status = file_failure("rename to", path);
     if (!status) {
         ::unlink(temporary.c_str());
         return status;
     }
-    return sync_folder(path.parent_path());
+    return is_synced ? sync_folder(path.parent_path()) : Status();
 }
 
 } // namespace latchkey::posix

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <filesystem>
 
 #include "core/base/bytes.h"
@@ -20,7 +21,12 @@ Result<Bytes> read_file(const std::filesystem::path& path, std::size_t limit = k
 // As read_file, but refuses (kRefused) a file that its group or others may read, or that is not ours or
 // root's.
 Result<SecretBytes> read_secret_file(const std::filesystem::path& path, std::size_t limit = 64 * 1024);
-Status write_file(const std::filesystem::path& path, ByteView content, mode_t mode);
+enum class Durability : std::uint8_t {
+    kSynced = 1,  // outlives a loss of power
+    kThisBootOnly // for what has no meaning after it: outlives any process, costs no sync
+};
+Status write_file(const std::filesystem::path& path, ByteView content, mode_t mode,
+                  Durability durability = Durability::kSynced);
 // After a file was made or renamed in it: then it is there after a power cut too.
 Status sync_folder(const std::filesystem::path& folder);
 

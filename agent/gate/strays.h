@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Ends connections to managed logins that no session holds. Strays: sshd has let somebody in, PAM's session
+// never came to us, and logind has none either; seen at two beats in a row, so that what is just being opened
+// is left alone. Stuck: PAM let the login go on, but no session followed and logind has lost it; sshd would
+// wait two minutes for logind's answer. The loop's thread only; the looking is the pool's.
+
+#include <set>
+
+#include "agent/gate/session_book.h"
+
+namespace latchkey::agent {
+
+// From PAM's account check to its session: the modules before ours may take their time.
+inline constexpr Micros kOpenPatience = from_seconds(15);
+
+class Strays {
+public:
+    Strays(AgentState& state, Loop& loop, const Monitors& monitors, SessionBook& sessions,
+           const SessionEnder& ender)
+        : state_(state), loop_(loop), monitors_(monitors), sessions_(sessions), ender_(ender) {}
+
+    void look(); // at each beat
+
+private:
+    struct Found {
+        std::vector<Stray> strays;
+        std::vector<Stray> stuck;
+    };
+    bool is_bound(const ProcessId& monitor) const;
+    std::vector<Stray> slow_logins() const;
+    void judge(const Found& found);
+    void end(const Stray& stray, const char* reason);
+
+    AgentState& state_;
+    Loop& loop_;
+    const Monitors& monitors_;
+    SessionBook& sessions_;
+    const SessionEnder& ender_;
+    std::set<ProcessId> seen_; // at the last look
+    bool is_looking_ = false;
+};
+
+} // namespace latchkey::agent
