@@ -45,6 +45,11 @@ struct House : GateHouse {
         session.logind_session = logind;
         if (!sessions.open(session)) std::abort();
     }
+    void end_session() { // no process of these was ever there
+        sessions.goodbye();
+        loop.advance(kAfterGoodbye);
+        loop.run_jobs();
+    }
     // What the grant of a session said about sudo.
     void grant_says(pid_t monitor, std::uint64_t serial, SudoRule rule) {
         AllowedLogin allowed;
@@ -176,7 +181,7 @@ TEST(StepUp, OfASessionThatHasEndedIsDenied) {
     House house;
     house.state.managed.insert(*Login::parse("deploy"));
     house.step_up();
-    house.sessions.close(*house.processes.find(kMonitor));
+    house.end_session();
     EXPECT_EQ(house.ask(), StepUpVerdict::kDeny);
     house.step_ups.drop_dead();
     EXPECT_EQ(house.step_ups.size(), 0U);
@@ -185,7 +190,7 @@ TEST(StepUp, OfASessionThatHasEndedIsDenied) {
 TEST(StepUp, IsDeniedWhereTheSessionEndsWhileTheBrokerThinks) {
     House house;
     house.give("123456");
-    house.sessions.close(*house.processes.find(kMonitor));
+    house.end_session();
     house.broker_says(StepUpDecision::kAllow, kNow + from_seconds(300));
     EXPECT_EQ(house.sudo.verdict, StepUpVerdict::kDeny);
 }

@@ -140,7 +140,7 @@ TEST_F(LinkTest, TellsTheBrokerLaterWhatHappenedWithoutIt) {
     const auto opened = again.take<protocol::SessionEvent>();
     EXPECT_EQ(opened.phase, protocol::SessionPhase::kOpened);
     ASSERT_EQ(status().sessions.size(), 1U);
-    EXPECT_EQ(status().sessions[0].session, opened.session);
+    EXPECT_EQ(status().sessions[0].id, opened.session);
 }
 
 TEST_F(LinkTest, SaysThatItIsAliveAndLeavesABrokerThatDoesNot) {
