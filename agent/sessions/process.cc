@@ -146,18 +146,6 @@ std::string title_of(pid_t pid) {
     return words;
 }
 
-bool was_started_with(pid_t pid, std::string_view assignment) {
-    const auto environment = read_proc(pid, "environ");
-    if (!environment) return false;
-    std::string_view rest = *environment;
-    while (!rest.empty()) {
-        const std::string_view entry = rest.substr(0, rest.find('\0'));
-        if (entry == assignment) return true;
-        rest.remove_prefix(std::min(rest.size(), entry.size() + 1));
-    }
-    return false;
-}
-
 Result<ProcessId> process_of(pid_t pid) {
     const auto facts = facts_of(pid);
     if (!facts || facts->is_zombie) return fail(Code::kNotFound, "no process " + std::to_string(pid));

@@ -45,9 +45,6 @@ std::optional<uid_t> real_uid_of(pid_t pid);
 bool is_in_our_namespace(pid_t pid);
 // What the process calls itself: its argv, words parted by blanks.
 std::string title_of(pid_t pid);
-// Whether its environment, as it was started, has exactly this "NAME=value".
-bool was_started_with(pid_t pid, std::string_view assignment);
-
 class HeldProcess {
 public:
     // kNotFound: it is gone already. kIo: it is there but cannot be held (no descriptor left, say).

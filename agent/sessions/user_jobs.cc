@@ -29,7 +29,6 @@ std::optional<uid_t> uid_of(const Login& login) {
 struct Account {
     uid_t uid = 0;
     std::uint64_t since_ticks = UINT64_MAX; // when the first of its ended sessions began
-    std::vector<std::string> marks;         // "XDG_SESSION_ID=…" of each
 };
 
 std::vector<Account> accounts_of(std::span<const BoundSession> ended) {
@@ -37,8 +36,6 @@ std::vector<Account> accounts_of(std::span<const BoundSession> ended) {
     for (const BoundSession& session : ended) {
         Account& account = by_login[session.login];
         account.since_ticks = std::min(account.since_ticks, session.monitor.start_ticks);
-        if (!session.logind_session.empty())
-            account.marks.push_back("XDG_SESSION_ID=" + session.logind_session);
     }
     std::vector<Account> accounts;
     for (auto& [login, account] : by_login) {
@@ -51,21 +48,13 @@ std::vector<Account> accounts_of(std::span<const BoundSession> ended) {
 }
 
 std::vector<ProcessId> jobs_of(const Account& account) {
-    std::vector<ProcessFacts> candidates;
-    bool has_other_session = false;
+    std::vector<ProcessId> jobs;
     for (const ProcessFacts& facts : all_processes()) {
         if (facts.is_zombie) continue;
         const std::string lines = cgroup_lines_of(facts.id.pid);
-        has_other_session = has_other_session || is_session_of(lines, account.uid);
-        if (is_user_job(lines, account.uid)) candidates.push_back(facts);
-    }
-    std::vector<ProcessId> jobs;
-    for (const ProcessFacts& facts : candidates) {
-        const bool is_marked =
-            std::any_of(account.marks.begin(), account.marks.end(),
-                        [&](const std::string& mark) { return was_started_with(facts.id.pid, mark); });
-        const bool is_alone_in_time = !has_other_session && facts.id.start_ticks >= account.since_ticks;
-        if (is_marked || is_alone_in_time) jobs.push_back(facts.id);
+        if (is_session_of(lines, account.uid)) return {}; // somebody else's: any job may be theirs
+        const bool began_since = facts.id.start_ticks >= account.since_ticks;
+        if (began_since && is_user_job(lines, account.uid)) jobs.push_back(facts.id);
     }
     return jobs;
 }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a session had the account's `systemd --user` start (systemd-run --user): it sits in the manager's
-// cgroup, not in the session's, and nothing in it names who asked. A job is taken for a session's where it
-// was started with that session's XDG_SESSION_ID, or, while nobody else has a session on the account, where
-// it began after the session did. The manager itself, and what it ran before, are left alone. Blocking, any
-// thread.
+// cgroup, not in the session's, and nothing in it that the kernel vouches for names who asked. So a job is
+// taken for a session's where it began after the session did and nobody else has a session on the account.
+// The manager itself, and what it ran before, are left alone. Blocking, any thread.
 
 #include <span>
 #include <string>
