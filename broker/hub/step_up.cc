@@ -13,6 +13,7 @@
 #include "broker/ledger/policy_rows.h"
 #include "broker/ledger/users.h"
 #include "broker/ledger/vms.h"
+#include "core/protocol/local.h"
 
 namespace latchkey::hub {
 namespace {
