@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// latchkey-agent: join, run, status, receipts, explain, doctor, version.
+// latchkey-agent: join, first-boot, run, status, receipts, explain, doctor, version.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -35,6 +35,10 @@ int run_program(int count, char** words) {
         ->required();
     join_command->add_option("--name", join_arguments.name, "name of this VM (default: its host name)");
     join_command->add_option("--label", join_arguments.labels, "key=value, as often as you like");
+
+    CLI::App* first_boot_command =
+        app.add_subcommand("first-boot", "join by the token that a VM's image or cloud gave it, once it can");
+    add_config(first_boot_command);
 
     RunArguments run_arguments;
     CLI::App* run_command = app.add_subcommand("run", "serve sshd and PAM on this VM");
@@ -83,6 +87,7 @@ int run_program(int count, char** words) {
     }
     if (join_command->parsed()) return finish(run_join(config, join_arguments));
     if (explain_command->parsed()) return finish(run_explain(config, explained_login, explained_key));
+    if (first_boot_command->parsed()) return finish(run_first_boot(config));
     if (status_command->parsed()) return finish(run_status(config, as_json));
     if (receipts_command->parsed()) return finish(run_receipts(config, as_json));
     if (doctor_command->parsed()) {

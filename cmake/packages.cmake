@@ -52,7 +52,8 @@ install(TARGETS latchkey-agent DESTINATION sbin COMPONENT latchkey-agent)
 install(TARGETS latchkey-authorized-keys DESTINATION ${LK_LIBEXEC} COMPONENT latchkey-agent)
 install(TARGETS pam_latchkey LIBRARY DESTINATION ${LK_MODULES}/security COMPONENT latchkey-agent)
 install(PROGRAMS packaging/agent/sshd-hooks DESTINATION ${LK_LIBEXEC} COMPONENT latchkey-agent)
-install(FILES packaging/agent/latchkey-agent.service DESTINATION lib/systemd/system COMPONENT latchkey-agent)
+install(FILES packaging/agent/latchkey-agent.service packaging/agent/latchkey-agent-join.service
+    DESTINATION lib/systemd/system COMPONENT latchkey-agent)
 install(FILES packaging/agent/sysusers.conf
     DESTINATION lib/sysusers.d RENAME latchkey-agent.conf COMPONENT latchkey-agent)
 install(FILES packaging/agent/tmpfiles.conf

@@ -30,7 +30,7 @@ struct AgentConfig {
     LogindUse logind = LogindUse::kAuto;
     BusUse dbus = BusUse::kAuto;
     LogLevel log_level = LogLevel::kInfo;
-    std::filesystem::path join_token_file; // empty: none; read by `run` on a VM that has not joined
+    std::filesystem::path join_token_file = "/etc/latchkey/join-token"; // read by `first-boot`
 };
 
 enum class MissingFile : std::uint8_t { kMeansDefaults = 1, kIsAnError };

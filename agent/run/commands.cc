@@ -7,14 +7,17 @@
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
+#include <thread>
 
 #include "agent/hub_link/join.h"
 #include "agent/log/log.h"
 #include "agent/run/agent.h"
+#include "agent/run/first_boot.h"
 #include "agent/sessions/sessions.h"
-#include "core/posix/file.h"
 #include "core/posix/notify.h"
 
 namespace latchkey::agent {
@@ -45,14 +48,10 @@ Status join_with(const AgentConfig& config, std::string_view token_text, const J
     return {};
 }
 
-// A VM image may carry a token: the first start joins by it.
-Status join_by_file(const AgentConfig& config) {
-    if (config.join_token_file.empty()) return {};
-    const auto pin = StateFolder(config.state_dir).load_pin();
-    if (pin || pin.error().code != Code::kNotFound) return {};
-    LK_TRY(token, posix::read_secret_file(config.join_token_file));
-    LK_TRY(name, name_of_host());
-    return join_with(config, as_text(token.view()), {std::move(name), {}});
+// Many VMs of one image boot at once: up to a quarter longer, so that they do not ask in step.
+void pause_out_of_step(Micros pause) {
+    const std::int64_t more = SystemClock().monotonic().value % (pause.value / 4 + 1);
+    std::this_thread::sleep_for(std::chrono::microseconds(pause.value + more));
 }
 
 } // namespace
@@ -79,11 +78,29 @@ Status run_join(const ConfigChoice& choice, const JoinArguments& arguments) {
     return {};
 }
 
+Status run_first_boot(const ConfigChoice& choice) {
+    LK_TRY(config, read_config(choice));
+    set_up_log(config.log_level, LogStamps::kBySystemd);
+    ::prctl(PR_SET_DUMPABLE, 0); // no core dump with a token in it
+    const StateFolder state(config.state_dir);
+    TokenPlaces places{{}, config.join_token_file};
+    if (const char* folder = std::getenv("CREDENTIALS_DIRECTORY"); folder != nullptr)
+        places.credential = std::filesystem::path(folder) / kTokenCredential;
+    const auto join_as = [&state](const protocol::JoinToken& token, const VmName& name) {
+        return join(state, token, {name, {}});
+    };
+    LK_TRY(done, first_boot(state, places, {own_name_of_host, join_as, pause_out_of_step, log_info}));
+    if (done == FirstBoot::kNoToken) {
+        log_info("skip join why=\"no token in " + places.file.string() + ", nor a credential " +
+                 std::string(kTokenCredential) + "\"");
+    }
+    return {};
+}
+
 Status run_agent(const ConfigChoice& choice, const RunArguments& arguments) {
     LK_TRY(config, read_config(choice));
     set_up_log(config.log_level, arguments.is_foreground ? LogStamps::kOwn : LogStamps::kBySystemd);
     ::prctl(PR_SET_DUMPABLE, 0); // no core dump with a key in it
-    LK_CHECK(join_by_file(config));
     const SystemClock clock;
     boost::asio::io_context io(1);
     LK_TRY(agent, Agent::make(io, clock, config, make_session_ender(config.logind == LogindUse::kAuto)));

@@ -26,6 +26,7 @@ struct RunArguments {
 };
 
 Status run_join(const ConfigChoice& config, const JoinArguments& arguments);
+Status run_first_boot(const ConfigChoice& config); // returns once this VM has joined, or will not
 Status run_agent(const ConfigChoice& config, const RunArguments& arguments);
 Status run_explain(const ConfigChoice& config, const std::string& login, const std::string& key);
 Status run_status(const ConfigChoice& config, bool as_json);
