@@ -84,6 +84,10 @@ class LabVm(Vm):
                            "LATCHKEY_LAB_HELPER_USER": HELPER_USER}
             if self.debs:
                 environment["VMLAB_DEBS"] = " ".join(str(path) for path in self.debs)
+        return self.boot(environment)
+
+    def boot(self, environment):
+        """Boots it with these settings of vmlab; returns self once its PID 1 is ready."""
         # No pipes: the VM's processes would hold them open.
         log = self.place.folder(f"boot-{self.name}") / "vmlab.log"
         self.place.log(log)
