@@ -5,6 +5,8 @@ LATCHKEY_BUILD           the build folder under test (default build/dev)
 LATCHKEY_PACKAGES        a folder of packaging/build: VMs of the lab have the packages installed (default: the programs)
 LATCHKEY_E2E_BACKENDS    kinds of VM to test on: "local lab" (default), or one of them
 LATCHKEY_REQUIRE_LAB     set: a machine that cannot boot the lab's VMs is a failure, not a skip
+LATCHKEY_E2E_SUITE       Debian release of the lab's VMs: bookworm (default) or trixie. On another release than
+                         bookworm the tests marked every_suite run, in the lab alone
 """
 
 import os
@@ -23,12 +25,17 @@ from support.local_vm import LocalVm  # noqa: E402
 from support.network import Network  # noqa: E402
 from support.place import Place  # noqa: E402
 
-BACKENDS = ["local", "lab"]
+SUITE = os.environ.get("LATCHKEY_E2E_SUITE", "bookworm")
+if SUITE != "bookworm":  # our own programs are for this machine's release; VMs of another need the packages
+    os.environ.setdefault("LATCHKEY_PACKAGES", f"build/{SUITE}/packages")
+BACKENDS = ["local", "lab"] if SUITE == "bookworm" else ["lab"]
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "lab_only: needs a systemd VM")
     config.addinivalue_line("markers", "local_only: needs an sshd on loopback")
+    config.addinivalue_line("markers", "every_suite: runs on each Debian release that the lab boots")
+    config.addinivalue_line("markers", "trixie_only: runs on Debian 13 alone, because it is about what came with it")
     config.lab_works, config.lab_line = lab_answer()
 
 
@@ -40,10 +47,14 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out the kinds of VM that are not wanted in this run."""
+    """Leaves out the kinds of VM, and on another Debian release the tests, that are not wanted in this run."""
     wanted = os.environ.get("LATCHKEY_E2E_BACKENDS", " ".join(BACKENDS)).split()
     left_out = [item for item in items if hasattr(item, "callspec")
                 and item.callspec.params.get("backend", wanted[0]) not in wanted]
+    if SUITE == "bookworm":
+        left_out += [item for item in items if item.get_closest_marker("trixie_only")]
+    else:
+        left_out += [item for item in items if not item.get_closest_marker("every_suite")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
@@ -93,7 +104,7 @@ def lab(request, run_place):
         if os.environ.get("LATCHKEY_REQUIRE_LAB"):
             pytest.fail(f"the lab's VMs are required: {config.lab_line}", pytrace=False)
         pytest.skip(f"no lab VMs here ({config.lab_line})")
-    lab = Lab(run_place)
+    lab = Lab(run_place, SUITE)
     yield lab
     lab.clean()
 

@@ -13,6 +13,7 @@ def scene(broker, new_vm):
     return Scene(broker, new_vm(name="vm-one"))
 
 
+@pytest.mark.every_suite
 def test_plain_key_and_certificate_open_the_vm_once_unlocked(scene, tmp_path):
     alice = scene.person("ann", unlocked=False)
     assert_out(scene.plain(alice))
@@ -32,11 +33,13 @@ def test_lock_by_the_user_closes_the_vm_again(scene):
     wait_for(lambda: not scene.plain(ann).ok, 20, "the login to be refused after lock")
 
 
+@pytest.mark.every_suite
 def test_an_unregistered_key_opens_nothing(scene, new_key):
     scene.person("ann")
     assert_out(scene.vm.ssh(scene.account, new_key(), "id"))
 
 
+@pytest.mark.every_suite
 def test_a_login_that_policy_does_not_grant_is_refused(scene):
     ann = scene.person("ann")
     assert_in(scene.plain(ann), scene.login)
@@ -94,6 +97,7 @@ def test_two_rules_with_their_own_networks_each_let_in(scene):
     assert_in(scene.plain(scene.person("ann")), scene.login)
 
 
+@pytest.mark.every_suite
 def test_a_certificate_that_the_ledger_does_not_know_opens_nothing(scene, tmp_path):
     """A stolen CA key: signed by the right CA, for the right key, login and time."""
     ann = scene.person("ann")
@@ -109,6 +113,7 @@ def test_a_certificate_that_the_ledger_does_not_know_opens_nothing(scene, tmp_pa
     assert_out(scene.with_certificate(ann, tmp_path / "forged-cert.pub"))
 
 
+@pytest.mark.every_suite
 def test_a_key_in_authorized_keys_does_not_pass_for_a_managed_login(scene, new_key):
     ann = scene.person("ann")
     assert_in(scene.plain(ann), scene.login)
@@ -132,6 +137,7 @@ def test_an_unmanaged_account_is_left_alone(scene, new_key):
     assert_in(scene.vm.ssh("carol", own, "id -un"), scene.vm.login("carol"))
 
 
+@pytest.mark.every_suite
 def test_a_managed_login_is_refused_while_the_agent_is_down(scene, new_key):
     ann = scene.person("ann")
     own = new_key("own")
@@ -154,6 +160,7 @@ def revocation_of(scene, kind, person, certificate):
     return ["cert", serial]
 
 
+@pytest.mark.every_suite
 @pytest.mark.parametrize("kind", ["user", "key", "cert"])
 def test_revocation_ends_exactly_that_credential_s_sessions(scene, tmp_path, kind):
     ann, ben = scene.person("ann"), scene.person("ben")
@@ -208,6 +215,7 @@ def receipt_verifies(receipt, key_line, folder):
     return done.returncode == 0
 
 
+@pytest.mark.every_suite
 def test_children_that_ignore_everything_end_with_their_session(scene):
     ann = scene.person("ann")
     command = ("trap '' TERM HUP INT; (trap '' TERM HUP; exec sleep 601) & nohup sleep 602 >/dev/null 2>&1 & "
@@ -220,6 +228,7 @@ def test_children_that_ignore_everything_end_with_their_session(scene):
         assert scene.vm.run("pgrep", "-fx", f"sleep {number}", check=False).returncode == 1
 
 
+@pytest.mark.every_suite
 def test_a_tunnel_without_a_shell_ends_too(scene):
     ann = scene.person("ann")
     with scene.vm.open_session(scene.account, ann.key, options=["SessionType=none"]) as tunnel:
