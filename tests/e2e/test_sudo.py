@@ -75,7 +75,7 @@ class Terminal:
         self.session = scene.vm.open_session(account, person.key, tty=True)
         self.read = 0
         self.commands = 0
-        self.session.send("export PS1='ready> ' PS2=; stty -echo\n")
+        self.session.send("export PS1='rea''dy> ' PS2=; stty -echo\n")
         self.expect(r"ready> ")
 
     def expect(self, pattern, seconds=20):
@@ -119,9 +119,11 @@ class Terminal:
         assert status == 0 and ROOT in text, text
 
     def assert_asks(self):
+        """Gives none, which counts as no wrong one, until sudo gives up."""
         self.start()
-        self.prompt()
-        self.session.send("\x03")
+        for _ in range(3):
+            self.prompt()
+            self.give("")
         status, text = self.end()
         assert status != 0 and ROOT not in text, text
 
@@ -163,10 +165,12 @@ def test_wrong_and_used_codes_stay_out(scene):
         assert "Latchkey: wrong code" in shell.prompt()
         shell.give("")
         assert "no code was given" in shell.prompt()
-        shell.give(ben.totp.last())  # of the join
+        ben.totp.code()  # so that the next one stays good for a while
+        shell.give(ben.totp.code())
         status, text = shell.end()
-        assert status != 0 and "has been used" in text and ROOT not in text, text
-        shell.step_up()
+        assert status == 0 and ROOT in text, text
+    again = scene.vm.ssh("factor", ben.key, "sudo -S id", stdin=f"{ben.totp.last()}\n")
+    assert not again.ok and "has been used" in again.err and ROOT not in again.out, again
 
 
 def test_five_wrong_codes_lock_and_say_so(scene):
@@ -296,10 +300,11 @@ def test_what_stays_behind_after_logout_has_no_sudo(scene):
         # It waits for a file, and its sudo comes when the session is over.
         shell.run("rm -f go left; (setsid nohup sh -c 'until test -e go; do sleep 0.1; done; "
                   "sudo -n id >left 2>&1; echo over >>left' >/dev/null 2>&1 &)")
+        monitor = next(session["monitor_pid"] for session in scene.vm.agent_status()["sessions"]
+                       if session["user"] == "kim")
         shell.session.send("exit\n")
         shell.session.wait()
-    wait_for(lambda: not any(session["user"] == "kim" for session in scene.vm.agent_status()["sessions"]), 20,
-             "the session to be closed")
+    wait_for(lambda: scene.vm.run("test", "-e", f"/proc/{monitor}", check=False).returncode != 0, 20, "sshd to end")
     scene.vm.run("touch", "/home/factor/go")
     said = wait_for(lambda: re.search(r"(?s).*over", scene.vm.run("cat", "/home/factor/left", check=False).stdout), 20,
                     "the job that stayed behind")[0]
