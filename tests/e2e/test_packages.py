@@ -271,7 +271,7 @@ def test_the_installed_broker_serves_under_its_sandbox_until_it_is_purged(machin
 
 
 @pytest.mark.lab_only
-def test_the_agents_unit_is_hardly_exposed(machine, debs):
+def test_the_agents_units_are_hardly_exposed(machine, debs):
     machine.install(debs[AGENT])
     for unit in ("latchkey-agent", "latchkey-agent-join"):
         assert machine.exposure(f"{unit}.service") <= 2.0
