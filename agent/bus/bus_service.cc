@@ -61,7 +61,7 @@ struct BusService::State : std::enable_shared_from_this<BusService::State> {
     }
     void wake_thread() const {
         const std::uint64_t one = 1;
-        static_cast<void>(::write(wake.get(), &one, sizeof one)); // full: it is awake already
+        (void)!::write(wake.get(), &one, sizeof one); // full: it is awake already
     }
     void tell_desk(std::string trouble) {
         post([self = shared_from_this(), trouble = std::move(trouble)] {
@@ -185,7 +185,7 @@ Status BusService::State::wait_for_work(BusObject& object) {
     if (::poll(waits.data(), waits.size(), wish.timeout_millis) < 0 && errno != EINTR)
         return fail(Code::kIo, "D-Bus: cannot wait for the bus");
     std::uint64_t count = 0;
-    if ((waits[0].revents & POLLIN) != 0) static_cast<void>(::read(wake.get(), &count, sizeof count));
+    if ((waits[0].revents & POLLIN) != 0) (void)!::read(wake.get(), &count, sizeof count);
     return {};
 }
 
