@@ -61,7 +61,8 @@ class Machine:
         return self._dpkg("--purge", name)
 
     def _dpkg(self, *words):
-        done = self.vm.run("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", *words, check=False)
+        done = subprocess.run(self.vm.argv("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", *words), capture_output=True,
+                              text=True, check=False, stdin=subprocess.DEVNULL, timeout=240)
         assert done.returncode == 0, done.stdout + done.stderr
         assert self.vm.run("sshd", "-t", check=False).returncode == 0, f"after dpkg {words[0]}"
         assert not self.vm.run("systemctl", "--failed", "--no-legend", "--plain").stdout.strip(), f"after dpkg {words[0]}"
