@@ -333,9 +333,9 @@ TEST_F(Sudo, AsksForACodeInThePromptAndTakesTheRightOne) {
 TEST_F(Sudo, RefusesAWrongCodeAndSaysWhy) {
     answer_sudo(step_up_answer(StepUpVerdict::kAsk),
                 step_up_answer(StepUpVerdict::kAsk, "this code has been used; wait for the next one"));
-    EXPECT_EQ(sudo("code=123456 authenticate setcred"),
+    EXPECT_EQ(sudo("code=123456 authenticate"),
               "asks <Latchkey code for bob on web-1: >\n"
-              "says <Latchkey: this code has been used; wait for the next one>\nauth_err\nignore\n");
+              "says <Latchkey: this code has been used; wait for the next one>\nauth_err\n");
 }
 
 TEST_F(Sudo, GivesUpWhereAnotherTryChangesNothing) {

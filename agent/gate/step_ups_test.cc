@@ -109,6 +109,10 @@ struct House : GateHouse {
         broker_says(StepUpDecision::kAllow, state.broker_clock.now() + grace);
         ASSERT_EQ(sudo.verdict, StepUpVerdict::kAllow);
     }
+    void pass(Micros time) { // with a broker that goes on speaking
+        loop.advance(time);
+        state.broker_clock.hear(state.broker_clock.now());
+    }
     void lose_broker() {
         state.lease.go_offline();
         step_ups.lose_broker();
@@ -155,16 +159,16 @@ TEST(StepUp, HoldsItsGraceForThatSessionAlone) {
 TEST(StepUp, EndsItsGraceInTime) {
     House house;
     house.step_up(from_seconds(300));
-    house.loop.advance(from_seconds(299));
+    house.pass(from_seconds(299));
     EXPECT_EQ(house.ask_with_broker(), StepUpVerdict::kAllow);
-    house.loop.advance(from_seconds(2));
+    house.pass(from_seconds(2));
     EXPECT_EQ(house.ask_with_broker(), StepUpVerdict::kAsk);
 }
 
 TEST(StepUp, BoundsTheGraceWhateverTheBrokerSays) {
     House house;
     house.step_up(from_seconds(24 * 3600));
-    house.loop.advance(kMaxSudoGrace + from_seconds(1));
+    house.pass(kMaxSudoGrace + from_seconds(1));
     EXPECT_EQ(house.ask_with_broker(), StepUpVerdict::kAsk);
 }
 

@@ -144,8 +144,9 @@ Status StateFolder::save_trust(const protocol::TrustSet& trust) const {
 
 Result<revocation::RevocationSet> StateFolder::load_revocations() const {
     auto loaded = RevocationFiles(folder_).load();
-    if (loaded.is_missing) return fail(Code::kNotFound, loaded.damage);
-    if (!loaded.damage.empty()) return fail(Code::kTampered, loaded.damage);
+    constexpr const char* next = "nothing to do where a broker is reached: it sends them anew";
+    if (loaded.is_missing) return fail(Code::kNotFound, loaded.damage, next);
+    if (!loaded.damage.empty()) return fail(Code::kTampered, loaded.damage, next);
     return std::move(loaded.set);
 }
 

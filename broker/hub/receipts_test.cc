@@ -199,6 +199,8 @@ TEST_F(Revoking, IsConfirmedWhereALaterReceiptSaysThatTheTroubleIsOver) {
     EXPECT_TRUE(hub_->wait_receipts(first, clock_.monotonic() + from_seconds(20)));
     const Epoch second = revoke_bob().revocation.epoch;
     EXPECT_FALSE(take(hub_->receipts(first)).is_complete());
+    EXPECT_TRUE(agent.receive_up_to(protocol::Type::kRevoke));
+    EXPECT_TRUE(agent.receive_up_to(protocol::Type::kRevoke)); // nobody may answer what he was not sent
     agent.send(agent.receipt(second, web.vm.id));
     EXPECT_TRUE(eventually([&] { return take(hub_->receipts(first)).is_complete(); }));
     EXPECT_EQ(take(hub_->receipts(first)).vms.at(0).receipt_epoch, second);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/base/bytes.h"
 #include "core/protocol/break_glass.h"
 #include "core/protocol/managed_logins.h"
 #include "tests/fuzz/fuzz.h"
