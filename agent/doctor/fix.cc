@@ -69,19 +69,16 @@ std::vector<Deed> fix(Machine& machine, const std::string& config_file) {
         deeds.push_back({"agent-config", false, "nothing was mended: run it as root"});
         return deeds;
     }
-    {
-        const Look look = look_around(machine, config_file);
-        if (!look.config_status) {
-            deeds.push_back(
-                {"agent-config", false, "nothing was mended: " + look.config_status.error().line()});
-            return deeds;
-        }
-        pay(look, deeds);
-        fix_modes(look, examine(look), deeds);
+    const Look look = look_around(machine, config_file);
+    if (!look.config_status) {
+        deeds.push_back({"agent-config", false, "nothing was mended: " + look.config_status.error().line()});
+        return deeds;
     }
-    const Look look = look_around(machine, config_file); // with the modes as they are now
-    fix_sshd(look, deeds);
-    fix_pam(look, deeds);
+    pay(look, deeds);
+    const Findings findings = examine(look);
+    fix_modes(look, findings, deeds);
+    fix_sshd(look, findings, deeds);
+    fix_pam(look, findings, deeds);
     return deeds;
 }
 

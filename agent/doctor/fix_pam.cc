@@ -117,14 +117,10 @@ Status carry_out(const Look& look, std::vector<std::string>& kept) {
 
 } // namespace
 
-void fix_pam(const Look& look, std::vector<Deed>& deeds) {
-    Findings findings;
-    Report account("pam-account", findings);
-    check_pam_account(look, account);
-    Report session("pam-session", findings);
-    check_pam_session(look, session);
-    const bool is_wanted =
-        std::any_of(findings.begin(), findings.end(), [](const Finding& one) { return one.can_fix; });
+void fix_pam(const Look& look, const Findings& findings, std::vector<Deed>& deeds) {
+    const bool is_wanted = std::any_of(findings.begin(), findings.end(), [](const Finding& one) {
+        return one.can_fix && (one.id == "pam-account" || one.id == "pam-session");
+    });
     if (!is_wanted) return;
     std::vector<std::string> kept;
     const Status status = carry_out(look, kept);

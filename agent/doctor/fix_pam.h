@@ -9,6 +9,6 @@
 
 namespace latchkey::agent::doctor {
 
-void fix_pam(const Look& look, std::vector<Deed>& deeds);
+void fix_pam(const Look& look, const Findings& findings, std::vector<Deed>& deeds);
 
 } // namespace latchkey::agent::doctor

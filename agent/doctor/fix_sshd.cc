@@ -77,6 +77,13 @@ Result<std::map<std::string, SshdSettings>> ask_for_spared(const Look& look) {
     return before;
 }
 
+// kRefused: sshd does not take it, or something would change that is not ours to change.
+Status try_out(const Look& look, const SshdPlan& plan, const std::map<std::string, SshdSettings>& before) {
+    LK_TRY(files, read_sshd_files(look.machine, look.files->main, plan.drafts));
+    LK_TRY(config, stage_sshd_files(look.machine, files, plan.drafts));
+    return judge(look, plan, config, before);
+}
+
 std::string named(const std::vector<std::string>& kept) {
     std::string text;
     for (const std::string& name : kept) text += (text.empty() ? "; the old is in " : ", ") + name;
@@ -145,7 +152,7 @@ Status carry_out(const Look& look, std::vector<Deed>& deeds) {
     LK_CHECK(test_sshd(look.machine, look.sshd)); // what is broken already is not ours to build on
     LK_TRY(plan, plan_sshd(look));
     LK_TRY(before, ask_for_spared(look));
-    LK_CHECK(try_out(look, plan));
+    LK_CHECK(try_out(look, plan, before));
     if (plan.helper_user != look.config.helper_user && plan.helper_user != "root")
         LK_CHECK(set_helper_user(look, plan.helper_user, deeds));
     Owed reload(look.machine, "reload-sshd");
@@ -172,22 +179,7 @@ Status carry_out(const Look& look, std::vector<Deed>& deeds) {
 
 } // namespace
 
-Status try_out(const Look& look, const SshdPlan& plan) {
-    LK_TRY(before, ask_for_spared(look));
-    LK_TRY(files, read_sshd_files(look.machine, look.files->main, plan.drafts));
-    LK_TRY(config, stage_sshd_files(look.machine, files, plan.drafts));
-    return judge(look, plan, config, before);
-}
-
-void fix_sshd(const Look& look, std::vector<Deed>& deeds) {
-    Findings findings;
-    for (const NamedCheck& check : checks()) {
-        Report report(check.id, findings);
-        if (check.id.find("sshd") == 0 || check.id.find("keys-command") == 0 || check.id == "dropin-order" ||
-            check.id == "principals-order") {
-            check.check(look, report);
-        }
-    }
+void fix_sshd(const Look& look, const Findings& findings, std::vector<Deed>& deeds) {
     if (!is_wanted(findings)) return;
     const Status status = carry_out(look, deeds);
     if (!status)

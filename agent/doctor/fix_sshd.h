@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // sshd's part of --fix: Latchkey's lines in effect, another AuthorizedKeysCommand chained behind the helper.
-// The plan is made without writing anything; carry_out shows it to sshd, installs it, looks again.
+// The plan is made without writing anything; fix_sshd shows it to sshd, installs it, looks again.
 
 #include "agent/doctor/change.h"
 #include "agent/doctor/checks.h"
@@ -17,9 +17,7 @@ struct SshdPlan {
 };
 
 Result<SshdPlan> plan_sshd(const Look& look);
-// kRefused: sshd does not take it, or something would change that is not ours to change.
-Status try_out(const Look& look, const SshdPlan& plan);
-void fix_sshd(const Look& look, std::vector<Deed>& deeds);
+void fix_sshd(const Look& look, const Findings& findings, std::vector<Deed>& deeds);
 
 // What is still owed to the programs that run, by this run or one that was killed.
 Status reload_sshd(const Look& look);
