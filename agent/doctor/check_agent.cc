@@ -23,8 +23,9 @@ template <class T>
 void report_damage(const Look& look, const Result<T>& loaded, Report& report) {
     if (loaded || is_missing(loaded.error())) return;
     if (!look.is_root()) return; // a file that we may not read is no damaged one
+    const std::string& next = loaded.error().next;
     report.problem(loaded.error().message, "the agent denies managed logins until it is mended",
-                   loaded.error().next);
+                   next.empty() ? "see docs/state-files.md; in the end: latchkey-agent join <token>" : next);
 }
 
 } // namespace
