@@ -17,6 +17,7 @@ from support.wait import wait_for
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-latchkey.conf"
 EARLIER = "/etc/ssh/sshd_config.d/00-earlier.conf"
+LATER = "/etc/ssh/sshd_config.d/99-later.conf"
 HELPER = "/usr/libexec/latchkey/latchkey-authorized-keys"
 STATE = "/var/lib/latchkey-agent"
 OURS = f"""AuthorizedPrincipalsCommand none
@@ -187,7 +188,8 @@ BY_HAND = {
                    "mv /root/pam_latchkey.so /usr/lib/*-linux-gnu/security/"),
     "helper-user": ("problem", f"cp -p /etc/passwd /root/ && sed -i /^{HELPER_USER}:/d /etc/passwd",
                     "cp -p /root/passwd /etc/passwd"),
-    "max-startups": ("warning", f"echo MaxStartups 10:30:100 >{EARLIER}", f"rm {EARLIER}"),
+    # Of this keyword OpenSSH 9.2 takes the last value.
+    "max-startups": ("warning", f"echo MaxStartups 10:30:100 | tee {EARLIER} >{LATER}", f"rm {EARLIER} {LATER}"),
     "match-blocks": ("warning", f"printf 'Match Address 198.51.100.0/24\\nAuthorizedKeysFile none\\n' >{EARLIER}",
                      f"rm {EARLIER}"),
     "trusted-ca": ("warning", f"echo TrustedUserCAKeys /etc/ssh/ssh_host_ed25519_key.pub >{EARLIER}", f"rm {EARLIER}"),
