@@ -87,9 +87,9 @@ std::optional<ProcessSeen> see(const std::string& pid_text) {
     const std::size_t close = stat_text->rfind(')');
     if (open == std::string::npos || close == std::string::npos) return std::nullopt;
     seen.name = stat_text->substr(open + 1, close - open - 1);
-    int parent = 0;
-    std::sscanf(stat_text->c_str() + close + 1, " %*c %d", &parent);
-    seen.parent = parent;
+    // ") S 123 ": the state, then the parent.
+    if (close + 4 < stat_text->size())
+        seen.parent = static_cast<pid_t>(std::strtol(stat_text->c_str() + close + 4, nullptr, 10));
     seen.command = *command;
     std::replace(seen.command.begin(), seen.command.end(), '\0', ' ');
     seen.program = link_of(folder + "/exe");

@@ -2,7 +2,7 @@
 #include "agent/doctor/sshd_view.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <cstdlib>
 
 namespace latchkey::agent::doctor {
 namespace {
@@ -131,9 +131,13 @@ Sshd find_sshd(Machine& machine) {
     const auto version = machine.run({sshd.program, "-V"}, kSshdTime);
     if (version) {
         const std::string text = version->err + version->out;
-        const std::size_t at = text.find("OpenSSH_");
-        if (at != std::string::npos)
-            std::sscanf(text.c_str() + at, "OpenSSH_%d.%d", &sshd.major, &sshd.minor);
+        constexpr std::string_view mark = "OpenSSH_";
+        const std::size_t at = text.find(mark);
+        if (at != std::string::npos) {
+            char* rest = nullptr;
+            sshd.major = static_cast<int>(std::strtol(text.c_str() + at + mark.size(), &rest, 10));
+            if (*rest == '.') sshd.minor = static_cast<int>(std::strtol(rest + 1, nullptr, 10));
+        }
     }
     for (const ProcessSeen& process : machine.processes()) {
         if (auto listener = listener_of(process)) sshd.listeners.push_back(*std::move(listener));
