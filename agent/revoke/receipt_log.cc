@@ -2,8 +2,6 @@
 #include "agent/revoke/receipt_log.h"
 
 #include <algorithm>
-#include <ranges>
-
 #include "agent/log/log.h"
 #include "core/receipt/receipt.h"
 
@@ -21,11 +19,10 @@ void ReceiptLog::restore() {
 
 void ReceiptLog::keep(const protocol::Receipt& receipt) {
     if (receipt.epoch.value == 0) return; // a new broker: nothing was revoked yet
-    for (const protocol::Receipt& before : std::views::reverse(receipts_)) {
-        if (before.epoch != receipt.epoch || before.vm_id != receipt.vm_id) continue;
-        if (!receipt::adds_to(before, receipt)) return;
-        break;
-    }
+    const auto before = std::find_if(receipts_.rbegin(), receipts_.rend(), [&](const auto& one) {
+        return one.epoch == receipt.epoch && one.vm_id == receipt.vm_id;
+    });
+    if (before != receipts_.rend() && !receipt::adds_to(*before, receipt)) return;
     receipts_.push_back(receipt);
     if (receipts_.size() > kReceiptsKept) receipts_.erase(receipts_.begin());
     is_due_ = true;

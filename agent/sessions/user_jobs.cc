@@ -42,7 +42,7 @@ std::vector<Account> accounts_of(std::span<const BoundSession> ended) {
         const auto uid = uid_of(login);
         if (!uid) continue; // no account, no manager
         account.uid = *uid;
-        accounts.push_back(std::move(account));
+        accounts.push_back(account);
     }
     return accounts;
 }
