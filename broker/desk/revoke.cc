@@ -102,6 +102,7 @@ Status ls(Call& call) {
 // All that the VMs signed, so that a reader can verify it without us: docs/receipts.md.
 RawJson receipts_json(const std::vector<ledger::ReceiptRow>& rows) {
     std::vector<receipt::SignedReceipt> receipts;
+    receipts.reserve(rows.size());
     for (const ledger::ReceiptRow& row : rows) receipts.push_back({row.vm_name, row.vm_key, row.receipt});
     return {receipt::to_json(receipts)};
 }
