@@ -80,11 +80,13 @@ asio::awaitable<Result<protocol::Frame>> Connection::read() {
 }
 
 // Where the folder hands on its group (the package's does), nothing need be given away: the unit has no right
-// to.
-bool hand_to_group(const std::string& path, gid_t group) {
+// to. A helper of another group then knocks as anybody may: it is the kernel that says who asks.
+bool open_to_group(const std::string& path, gid_t group) {
     struct stat facts {};
-    if (::stat(path.c_str(), &facts) == 0 && facts.st_gid == group) return true;
-    return ::chown(path.c_str(), static_cast<uid_t>(-1), group) == 0;
+    const bool is_theirs = (::stat(path.c_str(), &facts) == 0 && facts.st_gid == group) ||
+                           ::chown(path.c_str(), static_cast<uid_t>(-1), group) == 0;
+    if (!is_theirs && errno != EPERM) return false;
+    return ::chmod(path.c_str(), is_theirs ? 0660 : 0666) == 0;
 }
 
 Result<Peer> peer_of(int socket) {
@@ -174,7 +176,7 @@ Status LocalServer::listen(const std::string& path, gid_t group) {
     ::umask(before);
     if (error) return cannot(error.message());
     state_->path = path;
-    if (!hand_to_group(path, group) || ::chmod(path.c_str(), 0660) != 0) return cannot(std::strerror(errno));
+    if (!open_to_group(path, group)) return cannot(std::strerror(errno));
     acceptor.listen(asio::socket_base::max_listen_connections, error);
     if (error) return cannot(error.message());
     asio::co_spawn(state_->io, state_->accept(), [](const std::exception_ptr& thrown) {
