@@ -15,6 +15,7 @@ from support.keys import KeyPair
 from support.lab import HELPER_USER, LabVm
 from support.wait import wait_for
 
+pytestmark = pytest.mark.xdist_group("doctor")
 DROP_IN = "/etc/ssh/sshd_config.d/00-latchkey.conf"
 EARLIER = "/etc/ssh/sshd_config.d/00-earlier.conf"
 LATER = "/etc/ssh/sshd_config.d/99-later.conf"
@@ -45,6 +46,16 @@ def house(lab, run_place, build, tmp_path_factory):
     finally:
         vm.remove()
         broker.stop()
+
+
+@pytest.fixture(autouse=True)
+def sshd_runs(house):
+    """Whatever the test before did to it."""
+    vm = house.vm
+    if vm.run("systemctl", "is-active", "ssh", check=False).returncode != 0:
+        print(vm.sshd_log()[-2000:])
+        vm.run("systemctl", "reset-failed", "ssh")
+        vm.run("systemctl", "restart", "ssh")
 
 
 def sh(vm, script, check=True):
