@@ -22,6 +22,7 @@ def team(shared, place):
     return lambda size=1: Team(shared, size)
 
 
+@pytest.mark.every_suite
 def test_two_people_on_one_account(team):
     two = team(2)
     ann, ben = two.people
@@ -151,6 +152,7 @@ def test_a_session_from_before_the_agent_s_restart(team, how):
         assert bens.running
 
 
+@pytest.mark.every_suite
 def test_jobs_of_the_account_s_own_manager(team):
     """systemd-run --user: nothing names who asked; while nobody else is logged in, it was the revoked one."""
     one = team()
@@ -213,6 +215,7 @@ def test_a_stopped_sshd_and_a_stopped_shell(team):
     assert one.vm.run("pgrep", "-u", one.login, "sshd|sleep", check=False).returncode == 1
 
 
+@pytest.mark.every_suite
 def test_end_of_one_session_by_its_id(team):
     one = team()
     ann = one.people[0]
