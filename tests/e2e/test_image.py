@@ -14,7 +14,7 @@ from support.wait import wait_for
 IMAGE = REPOSITORY / "packaging/image"
 TOKEN_FILE = "/etc/latchkey/join-token"
 
-pytestmark = pytest.mark.xdist_group("image")
+pytestmark = [pytest.mark.xdist_group("image"), pytest.mark.timeout(1800)]  # one makes the image
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def image(run_place, build):
         pytest.skip("no packages under test (LATCHKEY_PACKAGES)")
     folder = run_place.folder("image") / "root"
     done = subprocess.run([IMAGE / "build", "--out", folder, "--agent", debs[0], "--cloud-init"], capture_output=True,
-                          text=True, stdin=subprocess.DEVNULL, timeout=540, check=False)
+                          text=True, stdin=subprocess.DEVNULL, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
