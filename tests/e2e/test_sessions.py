@@ -152,7 +152,6 @@ def test_a_session_from_before_the_agent_s_restart(team, how):
         assert bens.running
 
 
-@pytest.mark.every_suite
 def test_jobs_of_the_account_s_own_manager(team):
     """systemd-run --user: nothing names who asked; while nobody else is logged in, it was the revoked one."""
     one = team()
