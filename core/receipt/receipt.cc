@@ -59,7 +59,7 @@ public:
     }
     template <class N>
     N name(const char* field, bool may_be_missing) {
-        if (may_be_missing && (!object_.contains(field) || object_[field] == "")) return {};
+        if (may_be_missing && (!object_.contains(field) || text(field).empty())) return {};
         auto parsed = N::parse(text(field));
         if (!parsed) note(field, "is malformed");
         return parsed ? *std::move(parsed) : N();
