@@ -33,6 +33,7 @@ def test_lock_by_the_user_closes_the_vm_again(scene):
     wait_for(lambda: not scene.plain(ann).ok, 20, "the login to be refused after lock")
 
 
+@pytest.mark.every_suite
 def test_an_unregistered_key_opens_nothing(scene, new_key):
     scene.person("ann")
     assert_out(scene.vm.ssh(scene.account, new_key(), "id"))
@@ -96,6 +97,7 @@ def test_two_rules_with_their_own_networks_each_let_in(scene):
     assert_in(scene.plain(scene.person("ann")), scene.login)
 
 
+@pytest.mark.every_suite
 def test_a_certificate_that_the_ledger_does_not_know_opens_nothing(scene, tmp_path):
     """A stolen CA key: signed by the right CA, for the right key, login and time."""
     ann = scene.person("ann")
@@ -213,6 +215,7 @@ def receipt_verifies(receipt, key_line, folder):
     return done.returncode == 0
 
 
+@pytest.mark.every_suite
 def test_children_that_ignore_everything_end_with_their_session(scene):
     ann = scene.person("ann")
     command = ("trap '' TERM HUP INT; (trap '' TERM HUP; exec sleep 601) & nohup sleep 602 >/dev/null 2>&1 & "
