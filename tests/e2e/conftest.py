@@ -18,14 +18,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.broker import Broker  # noqa: E402
-from support.build import Build  # noqa: E402
+from support.build import SUITE, Build  # noqa: E402
 from support.keys import KeyPair  # noqa: E402
 from support.lab import Lab, LabVm, lab_answer  # noqa: E402
 from support.local_vm import LocalVm  # noqa: E402
 from support.network import Network  # noqa: E402
 from support.place import Place  # noqa: E402
 
-SUITE = os.environ.get("LATCHKEY_E2E_SUITE", "bookworm")
 if SUITE != "bookworm":  # our own programs are for this machine's release; VMs of another need the packages
     os.environ.setdefault("LATCHKEY_PACKAGES", f"build/{SUITE}/packages")
 BACKENDS = ["local", "lab"] if SUITE == "bookworm" else ["lab"]

@@ -48,7 +48,7 @@ def test_one_process_asks_for_keys_runs_pam_and_leads_the_session(scene):
         lines = vm.run("cat", "/run/probe/pam").stdout.splitlines()
         assert f"account {leader}" in lines and f"open_session {leader}" in lines
         comm = vm.run("cat", f"/proc/{leader}/comm").stdout.strip()
-        assert comm == ("sshd" if scene.vm.lab.suite == "bookworm" else "sshd-session")
+        assert comm == ("sshd" if vm.lab.suite == "bookworm" else "sshd-session")
         parent = vm.run("ps", "-o", "ppid=", "-p", leader).stdout.strip()
         assert vm.run("cat", f"/proc/{parent}/comm").stdout.strip() == "sshd"
         # Bound to ann's credential, in its own scope.

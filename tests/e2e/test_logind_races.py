@@ -10,7 +10,7 @@ from support import ssh
 from support.wait import wait_for
 from team import Team, end_scene, lab_scene
 
-pytestmark = pytest.mark.xdist_group("races")
+pytestmark = [pytest.mark.xdist_group("races"), pytest.mark.every_suite]
 
 # Ends each session of a person in the moment that logind tells of it, while it is still opening.
 TERMINATOR = """

@@ -22,6 +22,7 @@ def team(shared, place):
     return lambda size=1: Team(shared, size)
 
 
+@pytest.mark.every_suite
 def test_two_people_on_one_account(team):
     two = team(2)
     ann, ben = two.people
@@ -213,6 +214,7 @@ def test_a_stopped_sshd_and_a_stopped_shell(team):
     assert one.vm.run("pgrep", "-u", one.login, "sshd|sleep", check=False).returncode == 1
 
 
+@pytest.mark.every_suite
 def test_end_of_one_session_by_its_id(team):
     one = team()
     ann = one.people[0]

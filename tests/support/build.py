@@ -9,6 +9,7 @@ from pathlib import Path
 from . import template
 
 DEBIAN_RELEASES = {"bookworm": 12, "trixie": 13}
+SUITE = os.environ.get("LATCHKEY_E2E_SUITE", "bookworm")  # of the lab's VMs
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
