@@ -80,7 +80,7 @@ asio::awaitable<Result<protocol::Frame>> Connection::read() {
 }
 
 // Where the folder hands on its group (the package's does), nothing need be given away: the unit has no right
-// to. A helper of another group then knocks as anybody may: it is the kernel that says who asks.
+// to. A helper of another group then knocks as anybody may; strangers are sent away at the door.
 bool open_to_group(const std::string& path, gid_t group) {
     struct stat facts {};
     const bool is_theirs = (::stat(path.c_str(), &facts) == 0 && facts.st_gid == group) ||
@@ -97,6 +97,16 @@ Result<Peer> peer_of(int socket) {
     return Peer{credentials.pid, credentials.uid};
 }
 
+// One word that fits into any socket's buffer, and is not waited for.
+void refuse(int socket) {
+    protocol::Refused refused;
+    refused.code = info(Code::kUnauthenticated).name;
+    refused.message = "this user may not ask the agent";
+    refused.next = "ask as root";
+    const Bytes answer = protocol::encode(refused);
+    (void)!::send(socket, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 } // namespace
 
 struct LocalServer::State : std::enable_shared_from_this<LocalServer::State> {
@@ -104,13 +114,14 @@ struct LocalServer::State : std::enable_shared_from_this<LocalServer::State> {
         : io(context), handler(std::move(the_handler)), acceptor(io), pause(io) {}
 
     asio::awaitable<void> accept();
-    asio::awaitable<void> serve(std::shared_ptr<Connection> connection);
+    asio::awaitable<void> serve(std::shared_ptr<Connection> connection, Peer peer);
 
     asio::io_context& io;
     Handler handler;
     stream_protocol::acceptor acceptor;
     asio::steady_timer pause;
     std::string path;
+    uid_t helper_uid = 0;
     std::shared_ptr<std::size_t> connections = std::make_shared<std::size_t>(0);
     bool is_stopping = false;
 };
@@ -126,25 +137,29 @@ asio::awaitable<void> LocalServer::State::accept() {
             static_cast<void>(co_await pause.async_wait(kAwait));
             continue;
         }
+        const auto peer = peer_of(socket.native_handle());
+        if (!peer || (peer->uid != 0 && peer->uid != helper_uid)) {
+            refuse(socket.native_handle());
+            continue;
+        }
         if (*connections >= kMaxConnections) continue; // closed: the asker denies
         auto connection = std::make_shared<Connection>(std::move(socket), connections);
-        asio::co_spawn(io, serve(std::move(connection)), [self](const std::exception_ptr& problem) {
+        asio::co_spawn(io, serve(std::move(connection), *peer), [self](const std::exception_ptr& problem) {
             if (problem) log_error("fail in a local request why=exception");
         });
     }
 }
 
-asio::awaitable<void> LocalServer::State::serve(std::shared_ptr<Connection> connection) {
+asio::awaitable<void> LocalServer::State::serve(std::shared_ptr<Connection> connection, Peer peer) {
     connection->limit_time(kLocalTime);
-    const auto peer = peer_of(connection->socket.native_handle());
     const auto frame = co_await connection->read();
-    if (!peer || !frame) {
+    if (!frame) {
         connection->close();
         co_return;
     }
     // It came whole within kLocalTime; its answer may take as long as that question is given.
     if (frame->type == protocol::Type::kStepUpCode) connection->limit_time(protocol::kStepUpCodeTime);
-    handler(*peer, *frame, [connection](Bytes answer) { connection->reply(std::move(answer)); });
+    handler(peer, *frame, [connection](Bytes answer) { connection->reply(std::move(answer)); });
 }
 
 LocalServer::LocalServer(asio::io_context& io, Handler handler)
@@ -154,7 +169,7 @@ LocalServer::~LocalServer() {
     stop();
 }
 
-Status LocalServer::listen(const std::string& path, gid_t group) {
+Status LocalServer::listen(const std::string& path, HelperUser helper) {
     const auto cannot = [&](const std::string& why) {
         return fail(Code::kIo, "cannot listen on " + path + ": " + why);
     };
@@ -176,7 +191,8 @@ Status LocalServer::listen(const std::string& path, gid_t group) {
     ::umask(before);
     if (error) return cannot(error.message());
     state_->path = path;
-    if (!open_to_group(path, group)) return cannot(std::strerror(errno));
+    state_->helper_uid = helper.uid;
+    if (!open_to_group(path, helper.gid)) return cannot(std::strerror(errno));
     acceptor.listen(asio::socket_base::max_listen_connections, error);
     if (error) return cannot(error.message());
     asio::co_spawn(state_->io, state_->accept(), [](const std::exception_ptr& thrown) {

@@ -231,7 +231,7 @@ Status Agent::start() {
         !state.troubles.of(TroubleKind::kState).empty() || !state.troubles.of(TroubleKind::kTrust).empty();
     if (!is_damaged) parts_->keeper.keep_trust();
     parts_->keeper.keep_break_glass();
-    LK_CHECK(parts_->server.listen(parts_->config.socket, parts_->helper.gid));
+    LK_CHECK(parts_->server.listen(parts_->config.socket, {parts_->helper.uid, parts_->helper.gid}));
     if (parts_->link) parts_->link->start();
     parts_->beat();
     if (parts_->bus) {
