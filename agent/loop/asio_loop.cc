@@ -27,17 +27,21 @@ void run_guarded(const std::function<void()>& job) {
 } // namespace
 
 struct AsioLoop::State {
-    explicit State(boost::asio::io_context& context) : io(context) {}
+    State(boost::asio::io_context& context, boost::asio::thread_pool* everybodys)
+        : io(context), shared(everybodys) {}
     boost::asio::thread_pool& threads() { // started by the first job: an idle agent has one thread
+        if (shared != nullptr) return *shared;
         if (!pool) pool = std::make_unique<boost::asio::thread_pool>(kPoolThreads);
         return *pool;
     }
 
     boost::asio::io_context& io;
+    boost::asio::thread_pool* const shared;
     std::unique_ptr<boost::asio::thread_pool> pool;
 };
 
-AsioLoop::AsioLoop(boost::asio::io_context& io) : state_(std::make_unique<State>(io)) {}
+AsioLoop::AsioLoop(boost::asio::io_context& io, boost::asio::thread_pool* shared)
+    : state_(std::make_unique<State>(io, shared)) {}
 
 AsioLoop::~AsioLoop() {
     stop();

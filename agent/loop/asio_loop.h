@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Loop over an io_context (borrowed) and a pool of kPoolThreads that it owns. stop() waits for the job that a
-// pool thread is in; what has not begun is dropped.
+// pool thread is in; what has not begun is dropped. A process of many agents (tests/bench) gives them one
+// pool that it owns itself and stops before them.
 
 #include <memory>
 
@@ -9,7 +10,8 @@
 
 namespace boost::asio {
 class io_context;
-}
+class thread_pool;
+} // namespace boost::asio
 
 namespace latchkey::agent {
 
@@ -18,7 +20,7 @@ inline constexpr std::size_t kPoolThreads = 9;
 
 class AsioLoop : public Loop {
 public:
-    explicit AsioLoop(boost::asio::io_context& io);
+    explicit AsioLoop(boost::asio::io_context& io, boost::asio::thread_pool* shared = nullptr);
     ~AsioLoop() override;
     void after(Micros delay, std::function<void()> then) override;
     void work(std::function<void()> job, std::function<void()> then) override;

@@ -74,12 +74,12 @@ void load_managed(AgentState& state, const StateFolder& folder,
 
 struct Agent::Parts {
     Parts(boost::asio::io_context& io, const Clock& clock, const AgentConfig& the_config,
-          std::unique_ptr<SessionEnder> the_ender)
+          std::unique_ptr<SessionEnder> the_ender, boost::asio::thread_pool* shared_pool)
         : config(the_config),
           folder(config.state_dir),
           helper(find_helper_user(config.helper_user)),
           state(clock),
-          loop(io),
+          loop(io, shared_pool),
           ender(std::move(the_ender)),
           sessions(state, loop, hub, *ender),
           fetches(state, loop, hub),
@@ -165,8 +165,9 @@ Agent::~Agent() {
 }
 
 Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Clock& clock,
-                                           const AgentConfig& config, std::unique_ptr<SessionEnder> ender) {
-    auto parts = std::make_unique<Parts>(io, clock, config, std::move(ender));
+                                           const AgentConfig& config, std::unique_ptr<SessionEnder> ender,
+                                           boost::asio::thread_pool* shared_pool) {
+    auto parts = std::make_unique<Parts>(io, clock, config, std::move(ender), shared_pool);
     AgentState& state = parts->state;
     auto found_pin = parts->folder.load_pin();
     if (!found_pin && found_pin.error().code == Code::kNotFound) {

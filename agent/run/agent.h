@@ -11,7 +11,8 @@
 
 namespace boost::asio {
 class io_context;
-}
+class thread_pool;
+} // namespace boost::asio
 
 namespace latchkey::agent {
 
@@ -19,10 +20,11 @@ class SessionEnder;
 
 class Agent {
 public:
-    // Clock and io_context outlive it. kNotFound: this VM has not joined.
+    // Clock and io_context outlive it. kNotFound: this VM has not joined. shared_pool:
+    // agent/loop/asio_loop.h.
     static Result<std::unique_ptr<Agent>> make(boost::asio::io_context& io, const Clock& clock,
-                                               const AgentConfig& config,
-                                               std::unique_ptr<SessionEnder> ender);
+                                               const AgentConfig& config, std::unique_ptr<SessionEnder> ender,
+                                               boost::asio::thread_pool* shared_pool = nullptr);
     ~Agent();
 
     // Opens the local socket, then the connection to the broker; from then on the io_context serves.
