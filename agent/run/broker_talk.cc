@@ -7,8 +7,14 @@
 
 #include "agent/log/log.h"
 #include "agent/version.h"
+#include "core/protocol/dropped.h"
 
 namespace latchkey::agent {
+namespace {
+
+constexpr std::size_t kMaxReason = 200; // of what the broker says for the log
+
+} // namespace
 
 BrokerTalk::BrokerTalk(const Parts& parts) : parts_(parts), instance_(16) {
     if (::getrandom(instance_.data(), instance_.size(), 0) != static_cast<ssize_t>(instance_.size()))
@@ -56,6 +62,10 @@ Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
     state.troubles.clear(TroubleKind::kBroker);
     parts_.front.set_connected(true);
     last_reason_.clear();
+    for (const protocol::Extension& extension : welcome.extensions) {
+        if (extension.name != protocol::kDroppedExtension) continue;
+        log_warn("was dropped by broker why=" + std::string(as_text(extension.value).substr(0, kMaxReason)));
+    }
     log_info("reach broker epoch=" + std::to_string(welcome.epoch.value) +
              " ours=" + std::to_string(state.revocations.epoch().value));
     parts_.sessions.report_all();

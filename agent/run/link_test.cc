@@ -54,6 +54,23 @@ TEST_F(LinkTest, RefusesABrokerThatWasSetBackAndTellsItSo) {
     EXPECT_EQ(back.take<protocol::Report>().kind, "rollback");
 }
 
+TEST_F(LinkTest, LogsWhyABrokerDroppedIt) {
+    ::testing::internal::CaptureStderr();
+    set_up_log(LogLevel::kInfo, LogStamps::kBySystemd);
+    {
+        const Running agent(config_, clock_);
+        auto broker = hub_.accept();
+        static_cast<void>(broker.take<protocol::Hello>());
+        protocol::Welcome told = welcome();
+        told.extensions.push_back({"dropped", to_bytes(as_bytes("read too slowly"))});
+        broker.say(told);
+        broker.say(protocol::Revoke{});
+        static_cast<void>(broker.take<protocol::Receipt>());
+    }
+    EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+                HasSubstr("was dropped by broker why=read too slowly"));
+}
+
 // Moved by the test while the agent reads it.
 class MovedClock : public Clock {
 public:

@@ -16,6 +16,8 @@ namespace {
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::int64_t kSilentHeartbeats = 4; // then the agent is taken for gone
 constexpr Micros kNoteEvery = from_seconds(60);
+constexpr Micros kSayFullEvery = from_seconds(60);
+constexpr Micros kLongestTurn = from_millis(20); // then it looks at the clock again
 constexpr std::size_t kNotesAtOnce = 256;
 
 struct Note {
@@ -29,6 +31,31 @@ struct Note {
 
 } // namespace
 
+bool Hub::State::has_room(const std::string& address) {
+    if (links.size() >= settings.max_agents) {
+        const Micros now = parts.clock.monotonic();
+        if (!said_full_at || now - *said_full_at > kSayFullEvery) {
+            said_full_at = now;
+            log(LogLevel::kWarn,
+                "turn away agents connected=" + std::to_string(links.size()) +
+                    " why=\"that is all there is room for\"; raise hub.max_agents, or add a broker");
+        }
+        return false;
+    }
+    const auto of_address = waiting.find(address);
+    return waiting_count < settings.max_unauthenticated &&
+           (of_address == waiting.end() || of_address->second < settings.max_unauthenticated_per_address);
+}
+
+asio::awaitable<void> Hub::State::turn() {
+    asio::steady_timer pause(io);
+    for (Micros left = handshakes.take(parts.clock.monotonic()); left.value > 0 && acceptor.is_open();
+         left = handshakes.take(parts.clock.monotonic())) {
+        pause.expires_after(std::chrono::microseconds(std::min(left, kLongestTurn).value));
+        co_await pause.async_wait(kAwait);
+    }
+}
+
 asio::awaitable<void> Hub::State::accept() {
     for (;;) {
         auto [error, socket] = co_await acceptor.async_accept(kAwait);
@@ -38,13 +65,12 @@ asio::awaitable<void> Hub::State::accept() {
             co_await pause.async_wait(kAwait);
             continue;
         }
+        if (has_left(socket.native_handle())) continue;
         boost::system::error_code ignored;
         const std::string address = socket.remote_endpoint(ignored).address().to_string();
-        const auto of_address = waiting.find(address);
-        if (waiting_count >= settings.max_unauthenticated || links.size() >= settings.max_agents ||
-            (of_address != waiting.end() && of_address->second >= settings.max_unauthenticated_per_address)) {
-            continue; // closed by its destructor
-        }
+        if (!has_room(address)) continue; // closed by its destructor
+        co_await turn();
+        if (!acceptor.is_open()) co_return;
         auto link = std::make_shared<Link>(
             std::make_shared<TlsConnection>(std::move(socket), tls.get(), settings.queue_bytes));
         asio::co_spawn(io, hold(std::move(link), address), asio::detached);
@@ -76,8 +102,14 @@ asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
     agents.erase(found);
     board.disconnect(link->vm->id, parts.clock.now());
     ends.lose(link->vm->id);
-    const std::string why = link->tls->was_too_slow() ? "it reads too slowly" : spoken.error().message;
-    log_of(LogLevel::kInfo, *link->vm, "lose agent", " why=\"" + why + "\"");
+    const bool is_slow = link->tls->was_too_slow();
+    const std::string why = is_slow ? "it reads too slowly" : spoken.error().message;
+    const bool is_said = log_of(LogLevel::kInfo, *link->vm, "lose agent", " why=\"" + why + "\"");
+    if (!is_slow) co_return;
+    dropped.insert(link->vm->id.value);
+    if (is_said)
+        note(*link->vm, "slow",
+             "dropped: " + std::to_string(settings.queue_bytes) + " bytes were waiting for it");
 }
 
 // One timer for all agents: closes what is over its time, sends heartbeats, notes what was seen.
@@ -115,16 +147,14 @@ asio::awaitable<void> Hub::State::keep_time() {
 void Hub::State::note_seen() {
     const Micros monotonic = parts.clock.monotonic();
     const Micros now = parts.clock.now();
-    const auto confirmed = board.entries();
     std::vector<Note> notes;
     for (const auto& [vm, link] : agents) {
         if (notes.size() == kNotesAtOnce) break; // the next tick goes on
         if (!link->is_seen_due && monotonic - link->seen_noted_at < kNoteEvery) continue;
         link->is_seen_due = false;
         link->seen_noted_at = monotonic;
-        const auto found = confirmed.find(vm);
-        notes.push_back({VmId{vm}, now, found == confirmed.end() ? Epoch{} : found->second.confirmed,
-                         link->clock_offset_micros, link->software, link->trouble});
+        notes.push_back({VmId{vm}, now, board.entry(VmId{vm}).confirmed, link->clock_offset_micros,
+                         link->software, link->trouble});
     }
     if (notes.empty()) return;
     asio::post(pool, [this, notes = std::move(notes)] {

@@ -5,6 +5,7 @@
 
 #include "broker/hub/hub_for_tests.h"
 #include "broker/ledger/vms.h"
+#include "core/protocol/dropped.h"
 
 namespace latchkey::hub {
 namespace {
@@ -120,6 +121,15 @@ TEST_F(Hostile, WhoDoesNotReadIsDroppedAndHoldsNobodyUp) {
     EXPECT_TRUE(eventually([&] { return has_logged("too slowly"); }));
     EXPECT_FALSE(hub_->connected(bad_.vm.id));
     expect_undisturbed();
+
+    TestAgent back = connect(bad_);
+    const protocol::Welcome told = back.greet();
+    ASSERT_EQ(told.extensions.size(), 1u);
+    EXPECT_EQ(told.extensions[0].name, protocol::kDroppedExtension);
+    EXPECT_THAT(std::string(as_text(told.extensions[0].value)), testing::HasSubstr("too slowly"));
+    back.close();
+    TestAgent again = connect(bad_);
+    EXPECT_TRUE(again.greet().extensions.empty()) << "it is told once";
 }
 
 TEST_F(Hostile, WhoDoesNotShakeHandsInTimeIsDropped) {

@@ -18,8 +18,6 @@
 namespace latchkey::hub {
 namespace {
 
-constexpr int kBacklog = 4096;
-
 Result<asio::ip::tcp::endpoint> parse_listen(const std::string& text) {
     const auto colon = text.rfind(':');
     std::string host = text.substr(0, colon);
@@ -101,7 +99,7 @@ Status Hub::State::open() {
     acceptor.open(endpoint.protocol(), error);
     if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
     if (!error) acceptor.bind(endpoint, error);
-    if (!error) acceptor.listen(kBacklog, error);
+    if (!error) acceptor.listen(backlog_for(settings.handshakes_per_second), error);
     if (error) {
         return fail(Code::kIo, "the hub cannot listen on " + settings.listen + ": " + error.message(),
                     "change hub.listen, or end what uses that port");

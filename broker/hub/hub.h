@@ -29,9 +29,10 @@ struct Settings {
     std::string listen = "0.0.0.0:7443"; // address:port, "[v6]:port"; port 0: any
     Micros heartbeat = from_seconds(5);
     Micros handshake_deadline = from_seconds(10); // from accept to Welcome's Hello
-    std::size_t max_agents = 20000;
+    std::size_t max_agents = 16000;
     std::size_t max_unauthenticated = 512;
     std::size_t max_unauthenticated_per_address = 64;
+    std::size_t handshakes_per_second = 300;   // admission.h
     std::size_t queue_bytes = 4 * 1024 * 1024; // waiting for one agent; over it the agent is dropped
     unsigned workers = 4;
     std::string software = "latchkeyd";

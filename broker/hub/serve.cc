@@ -15,6 +15,7 @@
 #include "broker/ledger/policy_rows.h"
 #include "broker/ledger/vm_reports.h"
 #include "broker/ledger/vms.h"
+#include "core/protocol/dropped.h"
 #include "core/protocol/local.h"
 
 namespace latchkey::hub {
@@ -190,6 +191,10 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     answer.heartbeat_seconds =
         static_cast<std::uint32_t>(std::max<std::int64_t>(1, settings.heartbeat.seconds()));
     answer.trust = read->trust;
+    if (dropped.erase(vm.id.value) != 0) {
+        constexpr std::string_view why = "this VM read too slowly: too much was waiting for it";
+        answer.extensions.push_back({std::string(protocol::kDroppedExtension), to_bytes(as_bytes(why))});
+    }
 
     link->due.reset();
     if (link->is_leaving) link->due = parts.clock.monotonic() + kLeaveTime;

@@ -5,12 +5,14 @@
 // agent's conversation), step_up.cc (sudo), fanout.cc (what goes to all), prefetch.cc (and to some),
 // receipts.cc and reports.cc (what comes back). Include it in .cc files only.
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -18,6 +20,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "broker/hub/admission.h"
 #include "broker/hub/board.h"
 #include "broker/hub/catch_up.h"
 #include "broker/hub/end_waits.h"
@@ -28,6 +31,7 @@
 namespace latchkey::hub {
 
 inline constexpr unsigned kStepUpWorkers = 4;
+inline constexpr double kBurstShare = 8; // an eighth of a second's handshakes at once
 
 using SslContextHandle = UniqueHandle<SSL_CTX, SSL_CTX_free>;
 
@@ -39,7 +43,9 @@ struct Hub::State {
           pool(settings.workers),
           step_up_pool(kStepUpWorkers),
           acceptor(io),
-          tick(io) {}
+          tick(io),
+          handshakes(static_cast<double>(settings.handshakes_per_second),
+                     std::max(1.0, static_cast<double>(settings.handshakes_per_second) / kBurstShare)) {}
 
     // hub.cc
     Status open(); // before the thread starts
@@ -53,6 +59,8 @@ struct Hub::State {
 
     // accept.cc
     asio::awaitable<void> accept();
+    bool has_room(const std::string& address);                     // for one more connection from there
+    asio::awaitable<void> turn();                                  // until one more handshake is due
     asio::awaitable<void> hold(LinkPtr link, std::string address); // a connection from its start to its end
     asio::awaitable<void> keep_time();
     void note_seen();
@@ -134,15 +142,18 @@ struct Hub::State {
     asio::thread_pool step_up_pool; // of its own: a factor's plugin may take its time
     asio::ip::tcp::acceptor acceptor;
     asio::steady_timer tick;
+    TokenBucket handshakes;
     SslContextHandle tls;
     std::thread thread;
     std::uint16_t port = 0;
     bool is_stopped = false; // hub.cc's own, of the thread that stops
 
-    std::unordered_set<LinkPtr> links;                    // every connection
-    std::unordered_map<std::uint64_t, LinkPtr> agents;    // by VM: those that are welcome
+    std::unordered_set<LinkPtr> links;                 // every connection
+    std::unordered_set<std::uint64_t> dropped;         // VMs that read too slowly: told at their next Welcome
+    std::unordered_map<std::uint64_t, LinkPtr> agents; // by VM: those that are welcome
     std::unordered_map<std::string, std::size_t> waiting; // connections not yet welcome, by address
     std::size_t waiting_count = 0;
+    std::optional<Micros> said_full_at; // monotonic
 
     Epoch pushed; // all agents that are welcome and caught up have been told up to here
     bool is_pushing = false;
