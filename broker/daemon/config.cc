@@ -183,7 +183,9 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
     hub.text("listen", config.hub.listen);
     hub.text("address", config.hub.address);
     hub.number("heartbeat_seconds", config.hub.heartbeat_seconds, 1, 60);
+    hub.number("max_agents", config.hub.max_agents, 1, 1'000'000);
     hub.number("max_unauthenticated", config.hub.max_unauthenticated, 1, 65536);
+    hub.number("handshakes_per_second", config.hub.handshakes_per_second, 1, 100'000);
     hub.refuse_unknown();
 
     Section store = section("store");

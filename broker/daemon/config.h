@@ -41,7 +41,9 @@ struct Config {
         std::string listen = "0.0.0.0:7443";
         std::string address; // what goes into join tokens; default: listen
         std::uint32_t heartbeat_seconds = 5;
+        std::uint32_t max_agents = 16000;
         std::uint32_t max_unauthenticated = 512;
+        std::uint32_t handshakes_per_second = 300;
     } hub;
 
     struct {

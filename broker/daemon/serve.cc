@@ -4,10 +4,10 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "broker/daemon/account.h"
+#include "broker/daemon/descriptors.h"
 #include "broker/daemon/hub_fleet.h"
 #include "broker/daemon/keys_on_disk.h"
 #include "broker/desk/desk.h"
@@ -44,13 +44,6 @@ void set_up_log(const Config& config) {
     logger->set_level(spdlog::level::from_str(config.broker.log_level));
     logger->flush_on(spdlog::level::info);
     spdlog::set_default_logger(std::move(logger));
-}
-
-void raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 struct Signer {
@@ -102,7 +95,8 @@ void tell_ready(int fd) {
 
 Status serve(const Config& config, const ServeOptions& options) {
     set_up_log(config);
-    raise_descriptor_limit();
+    const std::size_t max_agents = room_for_agents(raise_descriptor_limit(), config,
+                                                   [](const std::string& line) { spdlog::warn(line); });
     LK_TRY(account, account_for(config.broker.user));
     LK_TRY(signer, start_signer(config)); // while we may still start it as its own user
     LK_CHECK(become(account));
@@ -133,7 +127,9 @@ Status serve(const Config& config, const ServeOptions& options) {
                                  .factors = &factors},
                                 {.listen = config.hub.listen,
                                  .heartbeat = from_seconds(config.hub.heartbeat_seconds),
+                                 .max_agents = max_agents,
                                  .max_unauthenticated = config.hub.max_unauthenticated,
+                                 .handshakes_per_second = config.hub.handshakes_per_second,
                                  .workers = kHubWorkers}));
     const keys::StrengthRules strength{config.limits.min_rsa_bits};
     HubFleet fleet(*hub);
