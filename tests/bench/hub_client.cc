@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/bench/hub_client.h"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -36,14 +37,20 @@ Result<UniqueFd> connect_tcp(const protocol::BrokerAddress& broker) {
 
 Result<HubClient> HubClient::join(const protocol::JoinToken& token, const VmName& name) {
     LK_TRY(identity, keys::PrivateKey::generate(keys::KeyType::kEd25519));
-    HubClient client(std::move(identity));
-    LK_CHECK(client.connect(token));
+    LK_TRY(client, connect(std::move(identity), token.broker, token.broker_key));
     LK_CHECK(client.greet(token, name));
     return client;
 }
 
-Status HubClient::connect(const protocol::JoinToken& token) {
-    LK_TRY(socket, connect_tcp(token.broker));
+Result<HubClient> HubClient::connect(keys::PrivateKey identity, const protocol::BrokerAddress& broker,
+                                     const Fingerprint& broker_key) {
+    HubClient client(std::move(identity));
+    LK_CHECK(client.shake_hands(broker, broker_key));
+    return client;
+}
+
+Status HubClient::shake_hands(const protocol::BrokerAddress& broker, const Fingerprint& broker_key) {
+    LK_TRY(socket, connect_tcp(broker));
     socket_ = std::move(socket);
     context_.reset(SSL_CTX_new(TLS_client_method()));
     if (!context_) return keys::openssl_failure(Code::kInternal, "no TLS context");
@@ -57,7 +64,7 @@ Status HubClient::connect(const protocol::JoinToken& token) {
     blob.string(keys::type_name(keys::KeyType::kEd25519));
     blob.string(ByteView(raw));
     LK_TRY(key, keys::PublicKey::from_blob(blob.bytes()));
-    if (key.fingerprint() != token.broker_key)
+    if (key.fingerprint() != broker_key)
         return fail(Code::kUnauthenticated, "the hub has another key than the token says");
     return {};
 }
@@ -70,6 +77,10 @@ Status HubClient::greet(const protocol::JoinToken& token, const VmName& name) {
     LK_CHECK(send(protocol::encode(wish)));
     LK_TRY(answer, receive());
     LK_TRY(joined, protocol::decode<protocol::Joined>(answer));
+    return hello();
+}
+
+Status HubClient::hello() {
     protocol::Hello hello;
     hello.software = "latchkey-bench";
     hello.time = SystemClock().now();
@@ -77,6 +88,38 @@ Status HubClient::greet(const protocol::JoinToken& token, const VmName& name) {
     LK_TRY(second, receive());
     LK_TRY(welcome, protocol::decode<protocol::Welcome>(second));
     return {};
+}
+
+Status HubClient::come_back() {
+    LK_CHECK(hello());
+    for (;;) {
+        LK_TRY(frame, receive());
+        if (frame.type != protocol::Type::kRevoke) continue;
+        LK_TRY(revoke, protocol::decode<protocol::Revoke>(frame));
+        if (revoke.last) return {};
+    }
+}
+
+void HubClient::listen() {
+    ::fcntl(socket_.get(), F_SETFL, ::fcntl(socket_.get(), F_GETFL) | O_NONBLOCK);
+}
+
+Status HubClient::take_waiting(const std::function<void(const protocol::Frame&)>& take) {
+    for (;;) {
+        std::array<std::uint8_t, 4096> part;
+        const int got = SSL_read(connection_.get(), part.data(), static_cast<int>(part.size()));
+        if (got <= 0) {
+            const bool is_all = SSL_get_error(connection_.get(), got) == SSL_ERROR_WANT_READ;
+            return is_all ? Status()
+                          : keys::openssl_failure(Code::kUnavailable, "the hub closed the connection");
+        }
+        pending_.insert(pending_.end(), part.begin(), part.begin() + got);
+        for (;;) {
+            LK_TRY(frame, take_frame());
+            if (!frame) break;
+            take(*frame);
+        }
+    }
 }
 
 Result<protocol::Grant> HubClient::fetch(const Login& login, const Fingerprint& key) {
@@ -102,14 +145,18 @@ Status HubClient::send(const Bytes& frame) {
     return keys::openssl_failure(Code::kUnavailable, "the hub does not take our frame");
 }
 
+Result<std::optional<protocol::Frame>> HubClient::take_frame() {
+    LK_TRY(size, protocol::frame_size(pending_, protocol::kHubFrameLimit));
+    if (!size || pending_.size() < *size) return std::optional<protocol::Frame>();
+    LK_TRY(frame, protocol::decode_frame(ByteView(pending_).first(*size)));
+    pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(*size));
+    return std::optional(std::move(frame));
+}
+
 Result<protocol::Frame> HubClient::receive() {
     for (;;) {
-        LK_TRY(size, protocol::frame_size(pending_, protocol::kHubFrameLimit));
-        if (size && pending_.size() >= *size) {
-            auto frame = protocol::decode_frame(ByteView(pending_).first(*size));
-            pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(*size));
-            return frame;
-        }
+        LK_TRY(frame, take_frame());
+        if (frame) return *std::move(frame);
         std::array<std::uint8_t, 16 * 1024> part;
         const int got = SSL_read(connection_.get(), part.data(), static_cast<int>(part.size()));
         if (got <= 0) return keys::openssl_failure(Code::kUnavailable, "the hub closed the connection");

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A VM's agent as the hub sees it, in blocking style: joins by a token with a key of its own, says Hello,
-// then fetches. For load only: it pins the broker's key, but verifies no grant. One thread at a time.
+// A VM's agent as the hub sees it, in blocking style: joins by a token with a key of its own, or comes back
+// with the one that it has, says Hello, then fetches or listens. For load only: it pins the broker's key, but
+// verifies no grant. One thread at a time.
 
 #include <openssl/ssl.h>
+
+#include <functional>
+#include <optional>
 
 #include "core/base/unique_handle.h"
 #include "core/keys/private_key.h"
@@ -16,6 +20,18 @@ class HubClient {
 public:
     static Result<HubClient> join(const protocol::JoinToken& token, const VmName& name);
 
+    // TLS alone.
+    static Result<HubClient> connect(keys::PrivateKey identity, const protocol::BrokerAddress& broker,
+                                     const Fingerprint& broker_key);
+    // Hello, and the answer up to the last Revoke of what was missed.
+    Status come_back();
+
+    // From here on reads do not block.
+    void listen();
+    int socket() const { return socket_.get(); }
+    // What has come, frame by frame, without waiting for more.
+    Status take_waiting(const std::function<void(const protocol::Frame&)>& take);
+
     // One question and its answer; what the hub sends unasked meanwhile (heartbeats, trust) is read past.
     Result<protocol::Grant> fetch(const Login& login, const Fingerprint& key);
 
@@ -24,10 +40,12 @@ private:
     using ConnectionHandle = UniqueHandle<SSL, SSL_free>;
 
     explicit HubClient(keys::PrivateKey identity) : identity_(std::move(identity)) {}
-    Status connect(const protocol::JoinToken& token);
+    Status shake_hands(const protocol::BrokerAddress& broker, const Fingerprint& broker_key);
+    Status hello();
     Status greet(const protocol::JoinToken& token, const VmName& name);
     Status send(const Bytes& frame);
     Result<protocol::Frame> receive();
+    Result<std::optional<protocol::Frame>> take_frame(); // out of what is here already
 
     keys::PrivateKey identity_;
     UniqueFd socket_;

@@ -9,13 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "broker/daemon/config.h"
-#include "broker/daemon/keys_on_disk.h"
 #include "broker/ledger/factors.h"
-#include "broker/ledger/ledger.h"
 #include "broker/ledger/policy_rows.h"
 #include "broker/ledger/users.h"
-#include "broker/plugin_host/loader.h"
+#include "tests/bench/stopped_broker.h"
 
 namespace latchkey::bench {
 namespace {
@@ -61,18 +58,14 @@ Result<std::vector<keys::PublicKey>> read_keys_of_people() {
 }
 
 Status run(const char* config_file, const char* login_text) {
-    LK_TRY(config, daemon::read_config(config_file));
-    LK_TRY(broker_keys, daemon::read_keys(config));
+    LK_TRY(broker, StoppedBroker::open(config_file));
     LK_TRY(login, Login::parse(login_text));
     LK_TRY(people, read_keys_of_people());
-    plugin_host::Loader loader(config.broker.plugin_dir);
-    LK_TRY(store, loader.store(config.store.plugin, config.store.settings));
-    const SystemClock clock;
-    LK_TRY(ledger, ledger::Ledger::open(*store, {.data_key = broker_keys.data_key.clone(), .clock = &clock}));
-    LK_TRY(group, ledger->write([&](Transaction& t) { return group_with_rule(t, login); }));
+    ledger::Ledger& ledger = broker->ledger();
+    LK_TRY(group, ledger.write([&](Transaction& t) { return group_with_rule(t, login); }));
     for (std::size_t begin = 0; begin < people.size(); begin += kUsersPerCommit) {
         const std::size_t end = std::min(begin + kUsersPerCommit, people.size());
-        const Status added = ledger->write([&](Transaction& t) -> Status {
+        const Status added = ledger.write([&](Transaction& t) -> Status {
             for (std::size_t i = begin; i < end; ++i) LK_CHECK(add_person(t, group, i, people[i]));
             return {};
         });

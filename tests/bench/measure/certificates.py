@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Row 1: certificates made in process. Row 2: certificates issued by a running broker, each recorded first."""
 
-from .programs import BENCH, run_json
+from .programs import BENCH, run_json, sized
 from .stand import made_up_keys, new_stand
 from .table import Figure
 
 AGENTS = 16
-ROUNDS = 5
-KEYS = 16_000  # more than the rounds can use up
+ROUNDS = sized(5, 1)
+KEYS = sized(16_000, 200)  # more than the rounds can use up
 
 
 def in_process():
-    found = run_json(BENCH / "certificate_rate", 40, core=0)
+    found = run_json(BENCH / "certificate_rate", sized(40, 1), core=0)
     return [Figure.at_least(
         "1", "certificates in process, one core, beside bare ed25519 signatures",
         f"{found['certificates_per_second']:,.0f}/s", f"{found['signatures_per_second']:,.0f}/s", found["ratio"], 0.85)]

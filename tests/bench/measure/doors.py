@@ -5,17 +5,17 @@ import random
 import statistics
 import subprocess
 import time
-from pathlib import Path
 
 from support import ssh
 from support.keys import KeyPair
 
-from .programs import BENCH
+from .processes import cpu_seconds, tree
+from .programs import BENCH, sized
 from .stand import new_stand
 from .table import Figure
 
-ROUNDS = 60
-WARM_UP = 3
+ROUNDS = sized(60, 1)
+WARM_UP = sized(3, 1)
 CLIENT = ["BatchMode=yes", "LogLevel=ERROR", "KexAlgorithms=curve25519-sha256"]
 
 
@@ -30,7 +30,7 @@ def whole_session():
         stand.place.started(floor.pid)
         try:
             floor.stdout.readline()
-            servers = [(stand.broker.door_port, _tree(stand.broker.daemon.pid)), (port, [floor.pid])]
+            servers = [(stand.broker.door_port, tree(stand.broker.daemon.pid)), (port, [floor.pid])]
             ours, bare = _cpu_of_sessions(network, key, servers)
         finally:
             floor.kill()
@@ -45,30 +45,20 @@ def _cpu_of_sessions(network, key, servers):
     for number in range(-WARM_UP, ROUNDS):
         for index in random.sample(range(len(servers)), len(servers)):
             port, pids = servers[index]
-            before = _cpu(pids)
+            before = cpu_seconds(pids)
             argv = ssh.arguments(network, network.address, port, "bench-0", key, ["cert"], options=CLIENT)
             done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise RuntimeError(f"no session: {done.stderr.strip()}")
             _settle(pids)
             if number >= 0:
-                took[index].append((_cpu(pids) - before) * 1e6)
+                took[index].append((cpu_seconds(pids) - before) * 1e6)
     return [statistics.median(one) for one in took]
-
-
-def _cpu(pids):
-    """Seconds of processor time that the processes have had, to the nanosecond: the kernel's clock of a process."""
-    return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
 
 
 def _settle(pids):
     """Until the server has cleaned up after the client and is idle."""
     last = -1.0
-    while (now := _cpu(pids)) != last:
+    while (now := cpu_seconds(pids)) != last:
         last = now
         time.sleep(0.005)
-
-
-def _tree(pid):
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(one for child in children for one in _tree(int(child)))]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows 4 to 6: what a login costs with the helper (grant cached, grant fetched) and with the PAM module."""
+"""Rows 4 to 7: what a login costs with the helper (grant cached, grant fetched), with the PAM module, and beside a
+million revocations."""
 
 import contextlib
 import itertools
@@ -11,19 +12,20 @@ import sys
 
 from support.keys import KeyPair
 
-from .programs import BENCH, run_json
+from .programs import BENCH, run_json, sized
 from .sshds import WARM_UP, Sshds, Variant
 from .stand import new_stand
 from .table import Figure, paired
 
-ROUNDS = 120
-SPAWN_ROUNDS = 400
+ROUNDS = sized(120, 1)
+SPAWN_ROUNDS = sized(400, 5)
+REVOCATIONS = sized(1_000_000, 1_000)
 
 
 def measure(rows):
-    """The figures of those of the rows 4, 5, 6 that are in `rows`."""
+    """The figures of those of the rows 4 to 7 that are in `rows`."""
     with new_stand() as stand, contextlib.ExitStack() as cleanup:
-        bench = Bench(stand, cleanup)
+        bench = Bench(stand, cleanup, "7" in rows)
         figures = bench.spawned() if "4" in rows else []
         variants = [variant for variant in bench.variants() if rows & variant.rows]
         bench.sshds.choose_file(variants[0])
@@ -38,6 +40,9 @@ def measure(rows):
             figures += fetched(by_name)
         if "6" in rows:
             figures += pam(by_name)
+        if "7" in rows:
+            figures.append(compare("7", f"a login beside {REVOCATIONS:,} revocations in the agent, beside none",
+                                   by_name["revocations"].wall, by_name["cached"].wall, 1))
         return figures
 
 
@@ -74,7 +79,7 @@ def compare(row, what, ours, floor, budget, both_ways=False):
 
 
 class Bench:
-    def __init__(self, stand, cleanup):
+    def __init__(self, stand, cleanup, has_revocations):
         self.stand = stand
         self.folder = stand.place.folder("helpers")
         self.usual = KeyPair.generate(self.folder, "usual")
@@ -82,6 +87,7 @@ class Bench:
         self.fresh = [KeyPair.generate(self.folder, f"fresh-{number}") for number in range(ROUNDS + WARM_UP)]
         stand.start_broker([key.public for key in (self.usual, *self.fresh)])
         self.vm = stand.start_vm()
+        self.burdened = stand.start_burdened_vm(REVOCATIONS) if has_revocations else None
         self.helper = self.vm.folder / "latchkey-authorized-keys"
         self.floor_program = self.folder / "floor_helper"
         shutil.copy2(BENCH / "floor_helper", self.floor_program)
@@ -108,7 +114,7 @@ class Bench:
     def variants(self):
         helper_user = self.stand.place.account("akc")
         command = ["AuthorizedKeysFile none", f"AuthorizedKeysCommandUser {helper_user}"]
-        ours = [*command, f"AuthorizedKeysCommand {self.helper} --socket {self.vm.socket} %u %t %k %f"]
+        ours = [*command, self._helper_line(self.vm)]
         floor = [*command, f"AuthorizedKeysCommand {self.floor_program} {self.floor_socket} %u"]
         plain = [f"AuthorizedKeysFile {self.authorized_keys}"]
         module = (f"required {self.vm.folder}/pam_latchkey.so socket={self.vm.socket} "
@@ -118,11 +124,15 @@ class Bench:
             Variant({"4"}, "plain", plain, usual),
             Variant({"4"}, "plain-again", plain, usual),
             Variant({"4", "5"}, "floor", floor, usual),
-            Variant({"4"}, "cached", ours, usual),
+            Variant({"4", "7"}, "cached", ours, usual),
+            *([Variant({"7"}, "revocations", [*command, self._helper_line(self.burdened)], usual)] if self.burdened else []),
             Variant({"5"}, "fetched", ours, iter(self.fresh)),
             Variant({"6"}, "pam-permit", ours, usual, pam=[]),
             Variant({"6"}, "pam", ours, usual, pam=[f"account {module}", f"session {module}"]),
         ]
+
+    def _helper_line(self, vm):
+        return f"AuthorizedKeysCommand {self.helper} --socket {vm.socket} %u %t %k %f"
 
     def spawned(self):
         """The helper alone, from exec to exit. The agent answers nobody who is not sshd's child, so what it would

@@ -21,12 +21,14 @@ from support.network import Network
 from support.ssh import arguments
 from support.wait import wait_for
 
+from .programs import sized
+
 SSHD = Path("/usr/sbin/sshd")
 ELAPSED = re.compile(r"elapsed ([\d.]+)ms, delaying [\d.]+ms \(requested ([\d.]+)ms\)")
 CLIENT = ["LogLevel=ERROR", "KexAlgorithms=curve25519-sha256"]  # the default exchange alone takes 55 ms
 GOOD_DELAY = 5.4  # ms
-FILES_TRIED = 15
-WARM_UP = 2
+FILES_TRIED = sized(15, 1)
+WARM_UP = sized(2, 1)
 
 
 @dataclass

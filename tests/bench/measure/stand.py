@@ -5,6 +5,7 @@ import base64
 import contextlib
 import re
 import secrets
+import shutil
 import subprocess
 
 from support.broker import Broker
@@ -19,31 +20,44 @@ TOKEN = re.compile(r"lk1\.\S+")
 
 
 class Stand:
-    """`login` is the Unix account, here, that the seeded people may use on every VM."""
+    """`login` is the Unix account, here, that the seeded people may use on every VM. `hub`: settings of the broker's."""
 
-    def __init__(self):
+    def __init__(self, hub=None):
         self.place = Place()
         self.build = Build(BUILD).install(self.place.folder("programs"))
-        self.seed_program = self.place.folder("bench") / "seed_ledger"
-        self.seed_program.write_bytes((BENCH / "seed_ledger").read_bytes())
-        self.seed_program.chmod(0o755)
+        self.seeders = self.place.folder("bench")
+        for name in ("seed_ledger", "seed_fleet"):
+            shutil.copy2(BENCH / name, self.seeders)
         self.login = self.place.account("bench")
         # Without PAM, sshd takes the "!" of a new account for locked.
         subprocess.run(["usermod", "-p", "*", self.login], check=True, stdin=subprocess.DEVNULL)
-        self.broker = Broker(self.place, self.build, Network())
+        self.broker = Broker(self.place, self.build, Network(), hub=hub)
         self.vm = None
+        self.burdened = None
 
     def start_broker(self, public_keys):
         """Each key's owner has a live unlock when the broker starts. Returns their fingerprints."""
+        fingerprints = self.prepare(public_keys)
+        self.start()
+        return fingerprints
+
+    def prepare(self, public_keys):
+        """The same, up to the start."""
         self.broker.init()
+        lines = "\n".join(public_keys) + "\n"
+        return self.as_broker("seed_ledger", self.broker.config, self.login, stdin=lines).split()
+
+    def as_broker(self, program, *words, stdin=""):
+        """A seeding program, run as the broker's own user; its output."""
         user = self.place.account("broker")
-        done = subprocess.run([self.seed_program, self.broker.config, self.login], cwd="/", user=user, group=user,
-                              extra_groups=[], input="\n".join(public_keys) + "\n", capture_output=True, text=True,
-                              check=False)
+        done = subprocess.run([self.seeders / program, *(str(word) for word in words)], cwd="/", user=user, group=user,
+                              extra_groups=[], input=stdin, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise RuntimeError(f"seed_ledger: {done.stderr.strip()}")
+            raise RuntimeError(f"{program}: {done.stderr.strip()}")
+        return done.stdout
+
+    def start(self):
         self.broker.start()
-        return done.stdout.split()
 
     def token(self, uses=1):
         return TOKEN.search(self.broker.as_admin("vm", "token", "--uses", str(uses)))[0]
@@ -54,6 +68,22 @@ class Stand:
         self.vm.join(self.token())
         return self.vm
 
+    def start_burdened_vm(self, count):
+        """One more agent, which has heard of `count` revocations; the broker's epoch is as high, its own have all ended."""
+        vm = LocalVm(self.place, self.build, name="vm-burdened").start()
+        self.burdened = vm
+        vm.join(self.token())
+        vm.stop_agent()
+        self.broker.stop()
+        user = self.place.account("broker")
+        subprocess.run(["sqlite3", self.broker.database(), f"update counters set value = {count} where name = 'epoch'"],
+                       check=True, user=user, group=user, extra_groups=[], stdin=subprocess.DEVNULL)
+        subprocess.run([BENCH / "seed_revocations", vm.state, str(count)], check=True, stdin=subprocess.DEVNULL)
+        self.start()
+        self.vm.await_serving(60)
+        vm.start_agent()
+        return vm.await_serving(60)
+
     def certificates(self):
         """How many the ledger holds."""
         done = subprocess.run(["sqlite3", "-readonly", self.broker.database(), "select count(*) from certificates"],
@@ -61,15 +91,16 @@ class Stand:
         return int(done.stdout)
 
     def close(self):
-        if self.vm:
-            self.vm.remove()
+        for vm in (self.vm, self.burdened):
+            if vm:
+                vm.remove()
         self.broker.stop()
         self.place.remove()
 
 
 @contextlib.contextmanager
-def new_stand():
-    stand = Stand()
+def new_stand(hub=None):
+    stand = Stand(hub)
     try:
         yield stand
     finally:

@@ -27,6 +27,17 @@ class Figure:
         return cls(row, what, ours, floor, f"{ratio:.2f} x", f"<= {budget:g} x", ratio <= budget)
 
     @classmethod
+    def seconds(cls, row, what, took, budget):
+        """A time that has a limit of its own and no floor."""
+        return cls(row, what, f"{took:.2f} s", "", f"{took:.2f} s", f"<= {budget:g} s", took <= budget)
+
+    @classmethod
+    def limit(cls, row, what, ours, floor, more, budget):
+        """Milliseconds that have a limit of their own; the floor is shown beside them."""
+        return cls(row, what, f"{ours:.0f} ms", f"{floor:.0f} ms", f"{ours / floor:.2f} x; {more}", f"<= {budget:g} ms",
+                   ours <= budget)
+
+    @classmethod
     def within(cls, row, what, ours, floor, difference, interval, budget, both_ways=False):
         """A difference in ms with its interval. `both_ways`: too fast would be as odd as too slow."""
         is_met = abs(difference) <= budget if both_ways else difference <= budget
