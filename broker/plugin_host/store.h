@@ -5,6 +5,7 @@
 // its calls block. Errors: kConflict where a transaction must be retried, kExists on a unique violation,
 // kUnavailable where the database is gone, kIo where it is full or unwritable.
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -26,6 +27,11 @@ struct Rows {
     std::int64_t changed = 0; // rows that the statement inserted, updated or deleted
 };
 
+struct Notification {
+    std::string channel;
+    std::string payload;
+};
+
 class Connection {
 public:
     virtual ~Connection() = default;
@@ -43,6 +49,18 @@ public:
     virtual Status savepoint() = 0;
     virtual Status release_savepoint() = 0;
     virtual Status rollback_to_savepoint() = 0;
+
+    // Word between brokers on one database; only where Store::listens(), kUnsupported otherwise. notify()
+    // belongs to the transaction: it is told when that commits. wait() gives what came, and blocks that long
+    // at most.
+    virtual Status listen(std::string_view) { return fail(Code::kUnsupported, kNoWord); }
+    virtual Status notify(std::string_view, std::string_view) { return fail(Code::kUnsupported, kNoWord); }
+    virtual Result<std::vector<Notification>> wait(std::chrono::milliseconds) {
+        return fail(Code::kUnsupported, kNoWord);
+    }
+
+private:
+    static constexpr const char* kNoWord = "this store has no word between brokers";
 };
 
 class Store {
@@ -50,6 +68,8 @@ public:
     virtual ~Store() = default;
     virtual Result<std::unique_ptr<Connection>> connect() = 0; // any thread
     virtual std::string_view dialect() const = 0;              // "sqlite", "postgres": for migrations alone
+    // Other brokers may write to it too. Where they cannot, there is nobody to listen to.
+    virtual bool listens() const { return false; }
 };
 
 } // namespace latchkey::plugin_host

@@ -52,6 +52,15 @@ std::int32_t take_row(void* context, const lk_value* values, std::size_t count) 
     return LK_ERROR_TOO_LARGE;
 }
 
+std::int32_t take_notification(void* context, const lk_value* values, std::size_t count) noexcept try {
+    if (count != 2 || values[0].type != LK_TEXT || values[1].type != LK_TEXT) return LK_ERROR_MALFORMED;
+    static_cast<std::vector<Notification>*>(context)->push_back(
+        {std::string(as_text(view(values[0].bytes))), std::string(as_text(view(values[1].bytes)))});
+    return LK_OK;
+} catch (...) {
+    return LK_ERROR_TOO_LARGE;
+}
+
 class StoreConnection : public Connection {
 public:
     StoreConnection(std::shared_ptr<Instance> instance, const lk_store& functions, lk_connection* raw)
@@ -130,13 +139,37 @@ public:
         return {};
     }
 
+    Status listen(std::string_view channel) override {
+        if (functions_.listen == nullptr) return Connection::listen(channel);
+        return instance_->guarded(
+            [&](lk_error* error) { return functions_.listen(raw_, lend(channel), error); });
+    }
+
+    Status notify(std::string_view channel, std::string_view payload) override {
+        if (functions_.notify == nullptr) return Connection::notify(channel, payload);
+        if (level_ == Level::kNone) return misuse("notify without a transaction");
+        return instance_->guarded(
+            [&](lk_error* error) { return functions_.notify(raw_, lend(channel), lend(payload), error); });
+    }
+
+    Result<std::vector<Notification>> wait(std::chrono::milliseconds timeout) override {
+        if (functions_.wait == nullptr) return Connection::wait(timeout);
+        if (level_ != Level::kNone) return misuse("wait inside a transaction");
+        std::vector<Notification> heard;
+        const lk_row_sink sink{&heard, take_notification};
+        LK_CHECK(instance_->guarded([&](lk_error* error) {
+            return functions_.wait(raw_, static_cast<std::int32_t>(timeout.count()), &sink, error);
+        }));
+        return heard;
+    }
+
 private:
     enum class Level : std::uint8_t { kNone = 1, kTransaction, kSavepoint };
 
     Status step(std::int32_t (*call)(lk_connection*, lk_error*)) const {
         return instance_->guarded([&](lk_error* error) { return call(raw_, error); });
     }
-    static Status misuse(const char* what) { return fail(Code::kUsage, std::string("store: ") + what); }
+    static Failure misuse(const char* what) { return fail(Code::kUsage, std::string("store: ") + what); }
 
     std::shared_ptr<Instance> instance_;
     const lk_store functions_;
@@ -160,6 +193,7 @@ public:
     }
 
     std::string_view dialect() const override { return dialect_; }
+    bool listens() const override { return functions_.listen != nullptr; }
 
 private:
     std::shared_ptr<Instance> instance_;
@@ -169,7 +203,8 @@ private:
 
 bool has_all(const lk_store& f) {
     return f.dialect && f.connect && f.disconnect && f.run && f.run_script && f.begin && f.commit &&
-           f.rollback && f.savepoint && f.release_savepoint && f.rollback_to_savepoint;
+           f.rollback && f.savepoint && f.release_savepoint && f.rollback_to_savepoint &&
+           (f.listen != nullptr) == (f.notify != nullptr) && (f.listen != nullptr) == (f.wait != nullptr);
 }
 
 } // namespace
