@@ -3,6 +3,9 @@
 
 #include "broker/ledger/audit.h"
 #include "broker/ledger/chain.h"
+#include "broker/ledger/connector.h"
+#include "broker/ledger/ear.h"
+#include "broker/ledger/listeners.h"
 #include "broker/ledger/migrations.h"
 #include "broker/ledger/random_word.h"
 #include "broker/ledger/readers.h"
@@ -34,7 +37,8 @@ Status check_data_key(Transaction& t) {
 }
 
 // In a transaction of its own, before writer and readers start.
-Status first_contact(plugin_host::Connection& connection, const Sealer& sealer, const Clock& clock) {
+Status first_contact(plugin_host::Connection& connection, const Sealer& sealer, const Clock& clock,
+                     Listeners::Counts& counts) {
     LK_CHECK(check_schema(connection));
     TamperLog unheard; // a wrong data key is one error, not a tampered row
     Scratch scratch;
@@ -42,6 +46,11 @@ Status first_contact(plugin_host::Connection& connection, const Sealer& sealer, 
     Transaction t(connection, sealer, clock.now(), scratch, unheard);
     LK_CHECK(connection.begin(true));
     Status status = check_data_key(t);
+    if (status) {
+        auto read = Listeners::read_counts(t);
+        if (read) counts = *read;
+        if (!read) status = fail(read.error());
+    }
     if (status && scratch.head) status = write_chain_head(t);
     if (status) return connection.commit();
     LK_CHECK(connection.rollback());
@@ -57,11 +66,14 @@ RowId Transaction::new_id() const {
 }
 
 struct Ledger::State {
-    explicit State(Sealer keys) : sealer(std::move(keys)) {}
+    State(Sealer keys, plugin_host::Store& store) : sealer(std::move(keys)), connector(store) {}
     Sealer sealer;
     TamperLog tampered;
+    Connector connector;
+    Listeners listeners;
     std::unique_ptr<Readers> readers;
-    std::unique_ptr<Writer> writer; // last: ends first
+    std::unique_ptr<Writer> writer;
+    std::unique_ptr<Ear> ear; // the threads are last: they end first
 };
 
 Ledger::Ledger(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -69,27 +81,40 @@ Ledger::~Ledger() = default;
 
 Status Ledger::migrate(plugin_host::Store& store) {
     LK_TRY(connection, store.connect());
-    return apply_migrations(*connection, store.dialect());
+    // Nothing is written where nothing is due: a broker's role need not be one that may change the schema.
+    const Status fits = check_schema(*connection);
+    if (fits) return {};
+    Status applied = apply_migrations(*connection, store.dialect());
+    if (applied || applied.error().code != Code::kConfig) return applied;
+    return fail(Code::kConfig, fits.error().message + ", and this role may not change it",
+                "run: latchkeyd migrate, by a configuration that names the role which owns the database");
 }
 
 Result<std::unique_ptr<Ledger>> Ledger::open(plugin_host::Store& store, Options options) {
     if (options.clock == nullptr) return fail(Code::kInternal, "a ledger without a clock");
     const Clock& clock = *options.clock;
     LK_TRY(sealer, Sealer::make(options.data_key));
-    auto state = std::make_unique<State>(std::move(sealer));
+    auto state = std::make_unique<State>(std::move(sealer), store);
     LK_TRY(connection, store.connect());
-    LK_CHECK(first_contact(*connection, state->sealer, clock));
+    Listeners::Counts counts;
+    LK_CHECK(first_contact(*connection, state->sealer, clock, counts));
+    state->listeners.begin_at(counts);
     std::vector<std::unique_ptr<plugin_host::Connection>> reading;
     for (unsigned i = 0; i < std::max(1u, options.readers); ++i) {
         LK_TRY(reader, store.connect());
         reading.push_back(std::move(reader));
     }
-    state->readers = std::make_unique<Readers>(Readers::Parts{store, state->sealer, clock, state->tampered},
-                                               std::move(reading));
+    state->readers = std::make_unique<Readers>(
+        Readers::Parts{state->connector, state->sealer, clock, state->tampered}, std::move(reading));
     state->writer = std::make_unique<Writer>(
-        Writer::Parts{store, state->sealer, clock, state->tampered, options.max_waiting},
+        Writer::Parts{state->connector, state->sealer, clock, state->tampered, state->listeners,
+                      options.max_waiting, options.settle_for, store.listens()},
         std::move(connection));
     state->tampered.on_note([writer = state->writer.get()] { writer->wake(); });
+    if (store.listens() && options.hears_others) {
+        state->ear = std::make_unique<Ear>(
+            Ear::Parts{state->connector, state->sealer, clock, state->tampered, state->listeners});
+    }
     return std::unique_ptr<Ledger>(new Ledger(std::move(state)));
 }
 
@@ -98,15 +123,15 @@ std::uint64_t Ledger::tampered_rows() const {
 }
 
 void Ledger::on_epoch(std::function<void(Epoch)> listener) {
-    state_->writer->on_epoch(std::move(listener));
+    state_->listeners.on_epoch(std::move(listener));
 }
 
 void Ledger::on_access_taken(std::function<void()> listener) {
-    state_->writer->on_access_taken(std::move(listener));
+    state_->listeners.on_access_taken(std::move(listener));
 }
 
 void Ledger::on_policy_change(std::function<void()> listener) {
-    state_->writer->on_policy_change(std::move(listener));
+    state_->listeners.on_policy_change(std::move(listener));
 }
 
 Status Ledger::run_read(const std::function<Status(Transaction&)>& job) {

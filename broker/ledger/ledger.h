@@ -5,12 +5,18 @@
 // commit, a savepoint each, so that a failing job does not fail its neighbours. write() returns after the
 // commit is durable: what leaves the broker after it is on disk. Both may be called from any thread and
 // block; a job must not call the ledger itself (kInternal), and may be run again, so that what it captures
-// must bear that. kUnavailable: the store is gone, busy, or too many jobs wait.
+// must bear that. kUnavailable: the store is gone, busy, too many jobs wait, or it was lost in the very
+// commit and nobody can say whether that was done: then what the job made must not leave the broker either.
+//
+// One writer at a time, of all brokers on the database: a job sees all that was committed before it (SQLite:
+// the write lock; PostgreSQL: an advisory lock, READ COMMITTED). So a judgement that must hold is made in the
+// job.
 //
 //     auto user = ledger.read([&](Transaction& t) { return find_user(t, name); });
 //     auto done = ledger.write([&](Transaction& t) { return lock_user(t, name, reason, actor); });
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -38,8 +44,10 @@ struct Scratch {
     bool is_writing = false;
     std::optional<ChainHead> head; // read at a commit's first audit row, written back before it ends
     bool has_policy_changed = false;
-    bool has_taken_access = false; // a grant that a VM holds may say too much now
-    std::optional<Epoch> epoch;    // the new one, where it moved
+    bool has_taken_access = false;  // a grant that a VM holds may say too much now
+    std::optional<Epoch> epoch;     // the new one, where it moved
+    std::uint64_t policy_count = 0; // numbers of such commits, where other brokers must hear of them
+    std::uint64_t access_count = 0;
 };
 
 // One connection inside a transaction. Lives for one job, on one thread; the ledger makes it.
@@ -63,7 +71,9 @@ public:
         SecretBytes data_key; // 32 bytes
         const Clock* clock = nullptr;
         unsigned readers = 4;
-        std::size_t max_waiting = 1024; // write jobs; more are kUnavailable at once
+        std::size_t max_waiting = 1024;               // write jobs; more are kUnavailable at once
+        std::chrono::milliseconds settle_for{10'000}; // to find out what became of a commit that was lost
+        bool hears_others = true; // a thread tells what other brokers commit, where the store can
     };
     // Connects, checks the schema version (kConfig with the line to run where a migration is due) and that
     // the data key is this database's (kConfig), and starts the writer. The store must outlive the ledger.
@@ -99,12 +109,13 @@ public:
     // one audit row "row.tampered".
     std::uint64_t tampered_rows() const;
 
-    // Called on the writer thread after a commit that moved the epoch; must return at once (post elsewhere).
+    // Listeners must return at once (post elsewhere). They are called on the writer thread for our own
+    // commits, on lk-ledger-ear for those of other brokers on the same database, one at a time; perhaps once
+    // too often. After a commit that moved the epoch:
     void on_epoch(std::function<void(Epoch)> listener);
-    // Called on the writer thread after a commit that changed users, keys, unlocks, groups, rules or VMs.
+    // After a commit that changed users, keys, unlocks, groups, rules or VMs:
     void on_policy_change(std::function<void()> listener);
-    // Called on the writer thread after a commit that ended unlocks, a membership, a rule, a key or an
-    // account.
+    // After a commit that ended unlocks, a membership, a rule, a key or an account:
     void on_access_taken(std::function<void()> listener);
 
 private:

@@ -2,7 +2,8 @@
 #pragma once
 // A ledger over the real sqlite plugin, in memory or in a file, for the tests of this folder and of the rooms
 // above it: with people, keys and certificates at hand, and a second connection for the hand that changes
-// rows in the database itself. Needs LK_PLUGIN_DIR and the target plugin-sqlite.
+// rows in the database itself. Beside tests/support/with_postgres the same runs on PostgreSQL, each case on
+// emptied tables: one process at a time. Needs LK_PLUGIN_DIR and the targets plugin-sqlite, plugin-postgres.
 
 #include <gtest/gtest.h>
 
@@ -42,6 +43,14 @@ Code code_of(const Result<T>& result) { // of a failure; kInternal + a failed te
     EXPECT_FALSE(result.has_value());
     return result ? Code::kInternal : result.error().code;
 }
+
+bool is_on_postgres();
+// What a case is about where it cannot run on PostgreSQL: a file, or SQLite's own SQL.
+#define LK_SQLITE_ONLY(why) \
+    if (is_on_postgres()) GTEST_SKIP() << "about SQLite alone: " << (why)
+
+// Migrated and empty. `path` is for SQLite.
+std::unique_ptr<plugin_host::Store> open_test_store(const std::string& path);
 
 SecretBytes data_key(std::uint8_t fill = 7);
 UserName user_name(std::string_view text);

@@ -43,7 +43,7 @@ Status Readers::run(const std::function<Status(Transaction&)>& job) {
 Status Readers::run_once(std::unique_ptr<plugin_host::Connection>& connection,
                          const std::function<Status(Transaction&)>& job, bool& must_retry) {
     if (!connection) {
-        LK_TRY(fresh, parts_.store.connect());
+        LK_TRY(fresh, parts_.connector.connect());
         connection = std::move(fresh);
     }
     Scratch scratch;

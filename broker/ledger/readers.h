@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "broker/ledger/connector.h"
 #include "broker/ledger/ledger.h"
 
 namespace latchkey::ledger {
@@ -16,7 +17,7 @@ namespace latchkey::ledger {
 class Readers {
 public:
     struct Parts {
-        plugin_host::Store& store;
+        Connector& connector;
         const Sealer& sealer;
         const Clock& clock;
         TamperLog& tampered;

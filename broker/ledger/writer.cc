@@ -10,6 +10,8 @@
 #include "broker/ledger/audit.h"
 #include "broker/ledger/chain.h"
 #include "broker/ledger/detail.h"
+#include "broker/ledger/ear.h"
+#include "broker/ledger/random_word.h"
 #include "broker/ledger/watched_connection.h"
 
 namespace latchkey::ledger {
@@ -19,12 +21,23 @@ constexpr std::size_t kMostJobsInCommit = 256;
 constexpr int kMostAttempts = 8;
 constexpr auto kMostLinger = std::chrono::microseconds(500);
 constexpr auto kRetryFor = std::chrono::seconds(10);
+constexpr auto kSettlePause = std::chrono::milliseconds(100);
 
 thread_local bool in_job = false;
 
 bool may_retry(const Status& status, int attempt, std::chrono::steady_clock::time_point since) {
     return !status && status.error().code == Code::kConflict && attempt < kMostAttempts &&
            std::chrono::steady_clock::now() - since < kRetryFor;
+}
+
+// Growing, and partly by chance: brokers that met once do not meet again.
+std::chrono::microseconds pause_after(int attempt) {
+    const auto most = std::uint64_t{1000} << attempt;
+    return std::chrono::microseconds(most / 2 + random_number() % (most / 2));
+}
+
+bool is_lost(const Error& error) {
+    return error.code == Code::kUnavailable || error.code == Code::kTimedOut;
 }
 
 // What the callers are told: a conflict of the store is not theirs to understand.
@@ -91,21 +104,6 @@ void Writer::wake() {
     work_.notify_one();
 }
 
-void Writer::on_epoch(std::function<void(Epoch)> listener) {
-    const std::lock_guard lock(mutex_);
-    epoch_listeners_.push_back(std::move(listener));
-}
-
-void Writer::on_policy_change(std::function<void()> listener) {
-    const std::lock_guard lock(mutex_);
-    policy_listeners_.push_back(std::move(listener));
-}
-
-void Writer::on_access_taken(std::function<void()> listener) {
-    const std::lock_guard lock(mutex_);
-    access_listeners_.push_back(std::move(listener));
-}
-
 void Writer::loop() {
     pthread_setname_np(pthread_self(), "lk-ledger");
     std::unique_lock lock(mutex_);
@@ -154,10 +152,10 @@ void Writer::serve(const std::vector<Waiting*>& batch) {
         scratch.is_writing = true;
         status = try_commit(batch, untold, scratch);
         if (!may_retry(status, attempt, since)) break;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1 << attempt));
+        std::this_thread::sleep_for(pause_after(attempt));
     }
     if (status) {
-        notify(scratch);
+        parts_.listeners.tell(scratch);
         return;
     }
     spdlog::error("commit failed jobs={} error=\"{}\"", batch.size(), status.error().line());
@@ -166,30 +164,36 @@ void Writer::serve(const std::vector<Waiting*>& batch) {
 
 Status Writer::connect() {
     if (connection_) return {};
-    LK_TRY(fresh, parts_.store.connect());
+    LK_TRY(fresh, parts_.connector.connect());
     connection_ = std::move(fresh);
     return {};
 }
 
 Status Writer::try_commit(const std::vector<Waiting*>& batch, const std::vector<TamperLog::Row>& untold,
                           Scratch& scratch) {
+    const bool is_fresh = connection_ == nullptr;
     LK_CHECK(connect());
     Status status = connection_->begin(true);
     if (status) {
         const auto has_change = run_jobs(batch, scratch);
         if (!has_change) status = fail(has_change.error());
         if (status) status = tell_tampered(untold, scratch);
+        if (status && *has_change) status = tell_others(scratch);
         WatchedConnection watched(*connection_);
         Transaction t(watched, parts_.sealer, parts_.clock.now(), scratch, parts_.tampered);
         if (status && scratch.head) status = write_chain_head(t);
         if (status && (*has_change || scratch.head)) {
             status = connection_->commit();
             if (status) return {};
+            if (parts_.has_others && is_lost(status.error())) return settle(scratch, status.error());
         }
     }
     // Not committed: failed, or nothing to commit.
     const Status rolled_back = connection_->rollback();
-    if (!rolled_back || (!status && status.error().code == Code::kUnavailable)) connection_.reset();
+    const bool is_gone = !status && status.error().code == Code::kUnavailable;
+    if (!rolled_back || is_gone) connection_.reset();
+    // It may have been lost long ago: once more on a new one.
+    if (is_gone && !is_fresh) return fail(Code::kConflict, status.error().message, status.error().next);
     return status;
 }
 
@@ -223,19 +227,53 @@ Status Writer::tell_tampered(const std::vector<TamperLog::Row>& untold, Scratch&
     return {};
 }
 
-void Writer::notify(const Scratch& scratch) {
-    std::vector<std::function<void(Epoch)>> epoch_listeners;
-    std::vector<std::function<void()>> policy_listeners;
-    std::vector<std::function<void()>> access_listeners;
-    {
-        const std::lock_guard lock(mutex_);
-        if (scratch.epoch) epoch_listeners = epoch_listeners_;
-        if (scratch.has_policy_changed) policy_listeners = policy_listeners_;
-        if (scratch.has_taken_access) access_listeners = access_listeners_;
+// In the same transaction: told when, and only when, it commits.
+Status Writer::tell_others(Scratch& scratch) {
+    if (!parts_.has_others) return {};
+    if (!scratch.epoch && !scratch.has_policy_changed && !scratch.has_taken_access) return {};
+    WatchedConnection watched(*connection_);
+    Transaction t(watched, parts_.sealer, parts_.clock.now(), scratch, parts_.tampered);
+    LK_CHECK(Listeners::count(t));
+    return connection_->notify(kChannel, "look");
+}
+
+// The connection was lost while it committed: the audit says whether that was done.
+Status Writer::settle(const Scratch& scratch, const Error& error) {
+    connection_.reset();
+    if (!scratch.head) return fail(error); // no audit row: a report, which its VM sends again
+    const auto fate = was_committed(*scratch.head);
+    if (!fate) {
+        return fail(Code::kUnavailable, "the database was lost in a commit: " + error.message,
+                    "look whether the change was made before you make it again");
     }
-    for (const auto& listener : epoch_listeners) listener(*scratch.epoch);
-    for (const auto& listener : policy_listeners) listener();
-    for (const auto& listener : access_listeners) listener();
+    spdlog::warn("settle commit done={} error=\"{}\"", *fate, error.line());
+    if (*fate) return {};
+    return fail(Code::kConflict, error.message); // known to be undone: again
+}
+
+// Whoever holds the write lock knows that the transaction before has ended: its last row is there or never
+// will be.
+Result<bool> Writer::was_committed(const ChainHead& head) {
+    const auto until = std::chrono::steady_clock::now() + parts_.settle_for;
+    Status status;
+    do {
+        status = connect();
+        if (status) status = connection_->begin(true);
+        if (status) {
+            const plugin_host::Value sequence[] = {static_cast<std::int64_t>(head.sequence)};
+            auto rows = connection_->run("SELECT hash FROM audit WHERE sequence = $1", sequence);
+            const Status ended = connection_->rollback();
+            if (rows && ended) {
+                const auto* hash =
+                    rows->rows.empty() ? nullptr : std::get_if<Bytes>(&rows->rows.front().front());
+                return hash != nullptr && equal(*hash, head.hash);
+            }
+            status = rows ? ended : fail(rows.error());
+        }
+        connection_.reset();
+        std::this_thread::sleep_for(kSettlePause);
+    } while (std::chrono::steady_clock::now() < until);
+    return fail(status.error());
 }
 
 } // namespace latchkey::ledger

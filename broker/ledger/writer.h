@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The one writer of the ledger: a thread ("lk-ledger") that takes all waiting jobs into one commit, a
-// savepoint each. A job that fails is rolled back alone; a conflict runs the whole commit again; a commit
-// that fails fails every job in it, and nothing of it is kept. run() blocks its caller until the commit is
-// durable. Borrows all its parts.
+// savepoint each. A job that fails is rolled back alone; a conflict, or a connection that was lost before the
+// commit, runs the whole again; a commit that fails fails every job in it, and nothing of it is kept. Where
+// the connection is lost in the commit itself, the audit row is looked for before anybody is answered. run()
+// blocks its caller until the commit is durable. Borrows all its parts.
 
 #include <chrono>
 #include <condition_variable>
@@ -14,7 +15,9 @@
 #include <thread>
 #include <vector>
 
+#include "broker/ledger/connector.h"
 #include "broker/ledger/ledger.h"
+#include "broker/ledger/listeners.h"
 #include "broker/ledger/tamper_log.h"
 
 namespace latchkey::ledger {
@@ -23,11 +26,14 @@ class Writer {
 public:
     using Job = std::function<Status(Transaction&)>;
     struct Parts {
-        plugin_host::Store& store;
+        Connector& connector;
         const Sealer& sealer;
         const Clock& clock;
         TamperLog& tampered;
+        Listeners& listeners;
         std::size_t max_waiting;
+        std::chrono::milliseconds settle_for;
+        bool has_others; // other brokers write too, and must hear of our commits
     };
 
     Writer(Parts parts, std::unique_ptr<plugin_host::Connection> connection);
@@ -35,9 +41,6 @@ public:
 
     Status run(const Job& job);
     void wake(); // there is a tampered row to be told
-    void on_epoch(std::function<void(Epoch)> listener);
-    void on_policy_change(std::function<void()> listener);
-    void on_access_taken(std::function<void()> listener);
 
 private:
     struct Waiting {
@@ -56,7 +59,9 @@ private:
     Result<bool> run_jobs(const std::vector<Waiting*>& batch, Scratch& scratch); // true: there is a change
     Status tell_tampered(const std::vector<TamperLog::Row>& untold, Scratch& scratch);
     Status connect();
-    void notify(const Scratch& scratch);
+    Status tell_others(Scratch& scratch);
+    Status settle(const Scratch& scratch, const Error& error);
+    Result<bool> was_committed(const ChainHead& head);
 
     const Parts parts_;
     std::unique_ptr<plugin_host::Connection> connection_; // the thread's own; empty after it was lost
@@ -66,9 +71,6 @@ private:
     std::condition_variable work_;
     std::deque<Waiting*> waiting_;
     bool is_stopping_ = false;
-    std::vector<std::function<void(Epoch)>> epoch_listeners_;
-    std::vector<std::function<void()>> policy_listeners_;
-    std::vector<std::function<void()>> access_listeners_;
     std::thread thread_; // last: starts when all else stands
 };
 
