@@ -121,4 +121,12 @@ Status init(const InitOptions& options) {
     return {};
 }
 
+Status migrate(const Config& config) {
+    LK_TRY(account, account_for(config.broker.user));
+    LK_CHECK(become(account)); // whose the file of SQLite is
+    plugin_host::Loader loader(config.broker.plugin_dir);
+    LK_TRY(store, loader.store(config.store.plugin, config.store.settings));
+    return ledger::Ledger::migrate(*store);
+}
+
 } // namespace latchkey::daemon

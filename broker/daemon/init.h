@@ -21,4 +21,7 @@ struct InitOptions {
 
 Status init(const InitOptions& options);
 
+// `latchkeyd migrate`: the store of this configuration to our schema, by whatever role it names.
+Status migrate(const Config& config);
+
 } // namespace latchkey::daemon

@@ -45,6 +45,10 @@ int run(int argc, char** argv) {
         app.add_subcommand("check", "read the configuration file and say what is wrong in it");
     take_config(check_words);
 
+    CLI::App* migrate_words = app.add_subcommand(
+        "migrate", "bring the database to this version's schema, as a role that may; no broker need run");
+    take_config(migrate_words);
+
     ServeOptions serving;
     CLI::App* serve_words = app.add_subcommand("serve", "run the broker");
     take_config(serve_words);
@@ -73,6 +77,7 @@ int run(int argc, char** argv) {
         std::cout << file << ": no fault found\n";
         return 0;
     }
+    if (migrate_words->parsed()) return report(migrate(*config));
     return report(serve(*config, serving));
 }
 

@@ -85,7 +85,8 @@ def test_the_page_of_a_configuration_has_its_keys(name):
     keys = set(re.findall(pattern, (REPOSITORY / source).read_text(encoding="utf-8")))
     described = set(re.findall(r"^\.(?:TP\n\.(?:B|BI|BR) )(\w+)", page(name), re.MULTILINE))
     assert keys, source
-    extra = {"path", "key", "max_lifetime_seconds", "signatures_per_second"} if name == "latchkeyd.toml.5" else set()
+    of_plugins = {"path", "url", "connect_timeout_seconds", "key", "max_lifetime_seconds", "signatures_per_second"}
+    extra = of_plugins if name == "latchkeyd.toml.5" else set()
     assert described == keys | extra
 
 
