@@ -101,6 +101,17 @@ The broker that people unlock by ssh and that the agents on VMs ask, its
 signer, which holds the CA key in a process of its own, and the plugins for
 SQLite, TOTP, recovery codes and a CA key in a file.")
 
+# --- latchkey-plugin-postgres: a package of its own, because it brings libpq -----------------------------------------
+
+install(TARGETS plugin-postgres
+    LIBRARY DESTINATION ${LK_MODULES}/latchkey/plugins COMPONENT latchkey-plugin-postgres)
+lk_documents(latchkey-plugin-postgres)
+set(CPACK_DEBIAN_LATCHKEY-PLUGIN-POSTGRES_PACKAGE_DEPENDS "latchkey-broker (= ${PROJECT_VERSION}-${LK_DEBIAN_REVISION})")
+set(CPACK_DEBIAN_LATCHKEY-PLUGIN-POSTGRES_PACKAGE_SECTION database)
+set(CPACK_COMPONENT_LATCHKEY-PLUGIN-POSTGRES_DESCRIPTION "lets Latchkey's brokers keep their rows in PostgreSQL
+One PostgreSQL 15 or newer for any number of brokers, instead of the file on
+one machine that latchkey-broker has by itself.")
+
 # --- latchkey ---------------------------------------------------------------------------------------------------
 
 install(TARGETS latchkey DESTINATION bin COMPONENT latchkey)
@@ -123,7 +134,7 @@ set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_GROUPING IGNORE)
-set(CPACK_COMPONENTS_ALL latchkey-agent latchkey-broker latchkey)
+set(CPACK_COMPONENTS_ALL latchkey-agent latchkey-broker latchkey-plugin-postgres latchkey)
 set(CPACK_DEBIAN_PACKAGE_RELEASE ${LK_DEBIAN_REVISION})
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
