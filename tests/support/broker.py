@@ -34,9 +34,9 @@ def _answers(code):
 class Broker:
     """latchkeyd from `build` on `network`. Its state outlives stop() and kill(): start() goes on with it.
 
-    `door`, `hub`, `limits`: dicts of what the configuration's sections are to hold besides the addresses."""
+    `door`, `hub`, `limits`, `store`: dicts of what the configuration's sections are to hold besides the addresses."""
 
-    def __init__(self, place, build, network, name="broker", door=None, hub=None, limits=None):
+    def __init__(self, place, build, network, name="broker", door=None, hub=None, limits=None, store=None):
         self.place = place
         self.build = build
         self.network = network
@@ -51,7 +51,8 @@ class Broker:
         self.config.write_text(build.fill(
             "latchkeyd.toml", address=self.address, door_port=self.door_port, hub_port=self.hub_port,
             state=self.folder / "state", plugins=build.plugins, user=place.account("broker"),
-            signer_user=place.account("signer"), door=setting_lines(door), hub=setting_lines(hub), limits=setting_lines(limits)),
+            signer_user=place.account("signer"), door=setting_lines(door), hub=setting_lines(hub), limits=setting_lines(limits),
+            store=setting_lines(store)),
             encoding="utf-8")
 
     def latchkeyd(self, *words, stdin=""):
