@@ -103,6 +103,8 @@ Result<std::optional<Issuer::Subject>> Issuer::read_subject(ledger::Transaction&
     subject.unlock = unlock;
     LK_TRY(rules, ledger::rules_for_user(t, subject.user.id));
     subject.rules = std::move(rules);
+    LK_TRY(count, ledger::policy_count(t));
+    subject.policy_count = count;
     if (offered.value != 0) {
         LK_TRY(found, ledger::find_certificate(t, offered));
         subject.certificate = std::move(found);
@@ -144,7 +146,15 @@ Result<ledger::CertificateRow> Issuer::make(const Subject& subject, const std::s
     LK_TRY(signature, parts_.signer.sign(to_be_signed));
     LK_TRY(certificate, cert::Certificate::from_blob(cert::with_signature(to_be_signed, signature)));
     LK_CHECK(cert::verify(certificate, {cas.front()}, now, Login()));
-    return parts_.ledger.write([&](ledger::Transaction& t) {
+    return parts_.ledger.write([&](ledger::Transaction& t) -> Result<ledger::CertificateRow> {
+        // Other brokers may have changed the rules since they were read, however long ago: this process may
+        // have been stopped. Here nobody else writes.
+        LK_TRY(count, ledger::policy_count(t));
+        if (count != subject.policy_count) {
+            LK_TRY(rules, ledger::rules_for_user(t, subject.user.id));
+            if (rules != subject.rules)
+                return fail(Code::kConflict, "the rules were changed meanwhile", "try again");
+        }
         return ledger::record_certificate(t, certificate, subject.user.id, subject.key.id, subject.unlock->id,
                                           parts_.ledger_key, actor);
     });
@@ -173,9 +183,15 @@ Result<std::optional<ledger::CertificateRow>> Issuer::usable(const Subject& subj
 
 Result<ledger::CertificateRow> Issuer::issue(const ledger::User& user, const ledger::Key& key,
                                              const ledger::Unlock& unlock, const std::string& actor) {
-    LK_TRY(rules,
-           parts_.ledger.read([&](ledger::Transaction& t) { return ledger::rules_for_user(t, user.id); }));
-    return make({.key = key, .user = user, .unlock = unlock, .rules = std::move(rules)}, actor);
+    Subject subject{.key = key, .user = user, .unlock = unlock};
+    LK_CHECK(parts_.ledger.read([&](ledger::Transaction& t) -> Status {
+        LK_TRY(rules, ledger::rules_for_user(t, user.id));
+        LK_TRY(count, ledger::policy_count(t));
+        subject.rules = std::move(rules);
+        subject.policy_count = count;
+        return {};
+    }));
+    return make(subject, actor);
 }
 
 Result<ledger::CertificateRow> Issuer::current(const ledger::User& /*user*/, const ledger::Key& key,

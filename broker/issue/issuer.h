@@ -74,6 +74,7 @@ private:
         ledger::User user;
         std::optional<ledger::Unlock> unlock = {};
         std::vector<ledger::Rule> rules = {};
+        std::uint64_t policy_count = 0;                         // when the rules were read
         std::optional<ledger::CertificateRow> certificate = {}; // the offered one, else the unlock's newest
         bool is_revoked = false;                                // that certificate
     };

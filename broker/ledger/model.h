@@ -79,6 +79,7 @@ struct Rule {
     std::uint32_t sudo_grace_seconds =
         0; // with kFactor: how long a code is good for more sudo of its session
     Micros created_at;
+    bool operator==(const Rule&) const = default;
 };
 
 enum class VmState : std::uint8_t { kActive = 1, kRemoved };

@@ -22,6 +22,8 @@ Status leave_group(Transaction& t, RowId group, RowId user, const std::string& a
 Result<Rule> add_rule(Transaction& t, Rule rule, const std::string& actor); // id and created_at are filled in
 Result<std::vector<Rule>> list_rules(Transaction& t);                       // oldest first
 Result<std::vector<Rule>> rules_for_user(Transaction& t, RowId user); // of the user's groups, oldest first
+// Moves with each commit that changed policy, where several brokers write to the store; else it is always 0.
+Result<std::uint64_t> policy_count(Transaction& t);
 Status remove_rule(Transaction& t, RowId rule, const std::string& actor);
 
 } // namespace latchkey::ledger

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How many certificates a second the ledger makes durable, from how many threads: record_bench FOLDER
-// [THREADS [SECONDS]]. Beside it, in the same run, the floor: commits of one 400-byte row on the same store.
+// [THREADS [SECONDS]], or instead of the folder the connection text of an empty PostgreSQL database
+// ("host=…"). Beside it, in the same run, the floor: commits of one 400-byte row on the same store.
 
 #include <atomic>
 #include <chrono>
@@ -68,7 +69,9 @@ Result<std::vector<cert::Certificate>> make_certificates(const Subject& subject,
 
 Result<double> commits_per_second(plugin_host::Store& store, double seconds) {
     LK_TRY(connection, store.connect());
-    LK_CHECK(connection->run_script("CREATE TABLE floor (id INTEGER PRIMARY KEY, body BLOB)"));
+    const bool is_sqlite = store.dialect() == "sqlite";
+    LK_CHECK(connection->run_script(is_sqlite ? "CREATE TABLE floor (id INTEGER PRIMARY KEY, body BLOB)"
+                                              : "CREATE TABLE floor (id SERIAL PRIMARY KEY, body BYTEA)"));
     const plugin_host::Value body[] = {Bytes(400, 1)};
     const auto start = SteadyClock::now();
     std::size_t count = 0;
@@ -81,10 +84,12 @@ Result<double> commits_per_second(plugin_host::Store& store, double seconds) {
     return static_cast<double>(count) / seconds_since(start);
 }
 
-Status run(const std::filesystem::path& folder, unsigned threads, double seconds) {
+Status run(const std::string& where, unsigned threads, double seconds) {
     plugin_host::Loader loader(LK_PLUGIN_DIR);
-    const auto file = folder / ("record-bench-" + random_word(8) + ".db");
-    LK_TRY(store, loader.store("sqlite", {{"path", file.string()}}));
+    const bool is_folder = where.find('=') == std::string::npos;
+    const auto file = std::filesystem::path(where) / ("record-bench-" + random_word(8) + ".db");
+    LK_TRY(store, is_folder ? loader.store("sqlite", {{"path", file.string()}})
+                            : loader.store("postgres", {{"url", where}}));
     LK_CHECK(Ledger::migrate(*store));
     const SystemClock clock;
     LK_TRY(ledger, Ledger::open(*store, {.data_key = SecretBytes::adopt(Bytes(32, 1)), .clock = &clock}));
@@ -127,6 +132,7 @@ Status run(const std::filesystem::path& folder, unsigned threads, double seconds
         threads, rate, floor, rate / floor, cpu * 1e6 / static_cast<double>(done.load()), failed.load());
     ledger.reset();
     store.reset();
+    if (!is_folder) return {};
     for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(file.string() + suffix);
     return {};
 }

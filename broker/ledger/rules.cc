@@ -175,6 +175,11 @@ Result<std::vector<Rule>> rules_for_user(Transaction& t, RowId user) {
     return take_rules(t, rows, user);
 }
 
+Result<std::uint64_t> policy_count(Transaction& t) {
+    LK_TRY(row, query_one(t, "SELECT value FROM counters WHERE name = 'policy'"));
+    return row ? Columns(*row).number() : 0;
+}
+
 Status remove_rule(Transaction& t, RowId rule, const std::string& actor) {
     LK_TRY(done, query(t, "DELETE FROM rules WHERE id = $1", rule));
     if (done.changed == 0) return fail(Code::kNotFound, "no such grant", "see: grant ls");
