@@ -58,9 +58,10 @@ function(lk_test name)
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
 endfunction()
 
-# lk_test_on_postgres(NAME): all of NAME_test once more, in one process beside a PostgreSQL of its own.
+# lk_test_on_postgres(NAME [OPTION…]): all of NAME_test, or what its options say, once more, in one process beside a PostgreSQL of its own.
 function(lk_test_on_postgres name)
-    add_test(NAME ${name}.OnPostgreSQL COMMAND ${CMAKE_SOURCE_DIR}/tests/support/with_postgres $<TARGET_FILE:${name}_test>)
+    add_test(NAME ${name}.OnPostgreSQL COMMAND ${CMAKE_SOURCE_DIR}/tests/support/with_postgres $<TARGET_FILE:${name}_test>
+        ${ARGN})
     set_tests_properties(${name}.OnPostgreSQL PROPERTIES TIMEOUT 280 SKIP_RETURN_CODE 77)
 endfunction()
 

@@ -45,7 +45,8 @@ Result<std::optional<std::vector<protocol::RevocationEntry>>> read_delta(
             continue;
         }
         LK_TRY(ended, ledger::find_revocation(t, Epoch{epoch}));
-        if (!ended) return Entries();
+        // Another one's epoch: several are lost, or left out by a restore.
+        if (!ended || ended->revocation.epoch.value != epoch) return Entries();
         entries.push_back(entry_of(*ended));
     }
     return Entries(std::move(entries));

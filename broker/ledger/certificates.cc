@@ -184,4 +184,10 @@ Result<std::vector<CertificateRow>> live_certificates(Transaction& t, RowId user
                                      user, t.now);
 }
 
+Status look_at_certificates(Transaction& t) {
+    return look_at_all<CertificateRow>(
+        t, "SELECT " LK_CERTIFICATE_COLUMNS
+           " FROM certificates c WHERE c.sequence > $1 ORDER BY c.sequence LIMIT $2");
+}
+
 } // namespace latchkey::ledger

@@ -117,4 +117,10 @@ Status remove_factors(Transaction& t, RowId user, const std::string& actor) {
                             Detail().number("removed", done.changed).json()});
 }
 
+Status look_at_factors(Transaction& t) {
+    LK_TRY(rows, query(t, "SELECT " LK_FACTOR_COLUMNS " FROM factors f"));
+    for (const Row& row : rows.rows) take_factor(t, row);
+    return {};
+}
+
 } // namespace latchkey::ledger

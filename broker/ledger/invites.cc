@@ -136,4 +136,10 @@ Status spend_invite(Transaction& t, std::string_view code) {
                             Detail().id("id", invite.id.value).json()});
 }
 
+Status look_at_invites(Transaction& t) {
+    return look_at_all<Invite>(t,
+                               "SELECT id, version, user_id, code_hash, ends_at, spent_at, mac FROM invites "
+                               "WHERE id > $1 ORDER BY id LIMIT $2");
+}
+
 } // namespace latchkey::ledger

@@ -92,13 +92,10 @@ Failure no_such_token() {
     return fail(Code::kNotFound, "the join token is not known here", "ask an admin: vm token");
 }
 
-Result<Stored<JoinToken>> find_token(Transaction& t, std::string_view id, ByteView secret) {
-    LK_TRY(row, query_one(t,
-                          "SELECT id, version, secret_hash, uses_left, ends_at, name_pattern, labels, mac "
-                          "FROM join_tokens WHERE id = $1",
-                          id));
-    if (!row) return no_such_token();
-    Columns columns(*row);
+#define LK_TOKEN_COLUMNS "id, version, secret_hash, uses_left, ends_at, name_pattern, labels, mac"
+
+std::optional<Stored<JoinToken>> take_token(Transaction& t, const Row& row) {
+    Columns columns(row);
     Stored<JoinToken> stored;
     JoinToken& token = stored.value;
     token.id = columns.text();
@@ -110,13 +107,17 @@ Result<Stored<JoinToken>> find_token(Transaction& t, std::string_view id, ByteVi
     auto labels = decode_labels(columns.bytes());
     const Bytes mac = columns.bytes();
     if (labels) token.labels = std::move(*labels);
-    const Sealer::Mac expected = mac_of(t, token, stored.version);
-    if (!columns.is_good() || !equal_secret(expected, mac)) {
-        t.tampered.note("join_tokens", 0);
-        return no_such_token();
-    }
-    if (!equal_secret(hash_of(secret), token.secret_hash)) return no_such_token();
-    return stored;
+    if (columns.is_good() && equal_secret(mac_of(t, token, stored.version), mac)) return stored;
+    t.tampered.note("join_tokens", 0);
+    return std::nullopt;
+}
+
+Result<Stored<JoinToken>> find_token(Transaction& t, std::string_view id, ByteView secret) {
+    LK_TRY(row, query_one(t, "SELECT " LK_TOKEN_COLUMNS " FROM join_tokens WHERE id = $1", id));
+    if (!row) return no_such_token();
+    auto stored = take_token(t, *row);
+    if (!stored || !equal_secret(hash_of(secret), stored->value.secret_hash)) return no_such_token();
+    return *std::move(stored);
 }
 
 Status check_use(const Transaction& t, const JoinToken& token, const VmName& name,
@@ -222,6 +223,12 @@ Result<Vm> join_vm(Transaction& t, std::string_view token_id, ByteView secret, c
     LK_CHECK(append_audit(t, {self, "vm.join", self, "done",
                               Detail().text("token", token_id).id("vm_id", vm.id.value).json()}));
     return vm;
+}
+
+Status look_at_join_tokens(Transaction& t) {
+    LK_TRY(rows, query(t, "SELECT " LK_TOKEN_COLUMNS " FROM join_tokens"));
+    for (const Row& row : rows.rows) take_token(t, row);
+    return {};
 }
 
 } // namespace latchkey::ledger

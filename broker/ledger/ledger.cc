@@ -4,6 +4,7 @@
 #include "broker/ledger/audit.h"
 #include "broker/ledger/chain.h"
 #include "broker/ledger/connector.h"
+#include "broker/ledger/contradictions.h"
 #include "broker/ledger/ear.h"
 #include "broker/ledger/listeners.h"
 #include "broker/ledger/migrations.h"
@@ -16,9 +17,6 @@
 
 namespace latchkey::ledger {
 namespace {
-
-// A setting whose MAC only this database's data key makes.
-const std::string kDataKeySetting = "ledger.data_key";
 
 Status check_data_key(Transaction& t) {
     LK_TRY(row, query_one(t, "SELECT value FROM settings WHERE name = $1", kDataKeySetting));

@@ -59,6 +59,17 @@ std::optional<RevocationRow> take_revocation(const Transaction& t, const Row& ro
     return *std::move(decoded);
 }
 
+// A ledger that was set back (restore.h) leaves epochs out, and revokes everything up to a time above its
+// own: whatever those epochs were, it says more.
+bool stands_for_all_before(const RevocationRow* known) {
+    if (known == nullptr || known->revocation.selector.kind != revocation::SelectorKind::kBefore)
+        return false;
+    const std::string& text = known->revocation.selector.text;
+    std::int64_t until = 0;
+    std::from_chars(text.data(), text.data() + text.size(), until);
+    return until > known->revocation.made_at.value;
+}
+
 // `known` is the next revocation that we know, if any: the lost one was made before it.
 Result<RevocationRow> stand_in(Transaction& t, Epoch epoch, const RevocationRow* known) {
     t.tampered.note(kTable, epoch.value);
@@ -106,7 +117,7 @@ Result<std::vector<RevocationRow>> read_revocations(Transaction& t, Epoch after)
     std::uint64_t due = newest.value;
     found.reserve(rows.rows.size() * 2 + 1); // `known` points into it: one stand-in a row at most, and one
     const auto close_gap = [&](std::uint64_t down_to) -> Status {
-        if (due <= down_to) return {};
+        if (due <= down_to || stands_for_all_before(known)) return {};
         LK_TRY(row, stand_in(t, {due}, known));
         found.push_back(std::move(row));
         return {};

@@ -109,6 +109,20 @@ Result<std::optional<Stored<T>>> find_row(Transaction& t, std::string_view sql,
     return take_row<T>(t, *row);
 }
 
+// For contradictions.cc. The query "… WHERE id > $1 ORDER BY id LIMIT $2" over a whole table: every row is
+// read, so that one that does not fit is reported.
+template <class T>
+Status look_at_all(Transaction& t, std::string_view sql) {
+    constexpr std::int64_t page_size = 1000;
+    std::int64_t after = INT64_MIN;
+    for (;;) {
+        LK_TRY(page, query(t, sql, after, page_size));
+        for (const Row& row : page.rows) take_row<T>(t, row);
+        if (page.rows.size() < static_cast<std::size_t>(page_size)) return {};
+        after = Columns(page.rows.back()).integer();
+    }
+}
+
 // All rows that fit.
 template <class T, class... Parameters>
 Result<std::vector<T>> find_rows(Transaction& t, std::string_view sql, const Parameters&... parameters) {

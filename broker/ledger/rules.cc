@@ -188,4 +188,9 @@ Status remove_rule(Transaction& t, RowId rule, const std::string& actor) {
     return append_audit(t, {actor, "grant.remove", "grant:" + std::to_string(rule.value), "done", "{}"});
 }
 
+Status look_at_rules(Transaction& t) {
+    return look_at_all<Rule>(
+        t, "SELECT " LK_RULE_COLUMNS " FROM rules r WHERE r.id > $1 ORDER BY r.id LIMIT $2");
+}
+
 } // namespace latchkey::ledger

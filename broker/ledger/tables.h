@@ -103,4 +103,11 @@ Status remove_keys_of_user(Transaction& t, RowId user);
 Status end_unlocks_of_user(Transaction& t, RowId user);
 Status end_unlocks_of_key(Transaction& t, RowId key);
 
+// Each in its noun's file, for contradictions.cc: all rows read, so that one that does not fit is reported.
+Status look_at_certificates(Transaction& t);
+Status look_at_factors(Transaction& t);
+Status look_at_invites(Transaction& t);
+Status look_at_join_tokens(Transaction& t);
+Status look_at_rules(Transaction& t);
+
 } // namespace latchkey::ledger
