@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// latchkeyd: init, check, serve. Everything else people do over ssh.
+// latchkeyd: init, check, serve, and what is done to the ledger as a whole. Everything else people do over
+// ssh.
 
 #include <CLI/CLI.hpp>
 #include <iostream>
 
 #include "broker/daemon/config.h"
+#include "broker/daemon/copy_words.h"
 #include "broker/daemon/init.h"
 #include "broker/daemon/serve.h"
 
@@ -55,6 +57,8 @@ int run(int argc, char** argv) {
     serve_words->add_option("--ready-fd", serving.ready_fd,
                             "write \"ready\" there once people and agents can come");
 
+    CopyWords copies(app, file);
+
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -78,6 +82,7 @@ int run(int argc, char** argv) {
         return 0;
     }
     if (migrate_words->parsed()) return report(migrate(*config));
+    if (copies.parsed()) return report(copies.run(*config));
     return report(serve(*config, serving));
 }
 

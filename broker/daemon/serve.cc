@@ -10,6 +10,7 @@
 #include "broker/daemon/descriptors.h"
 #include "broker/daemon/hub_fleet.h"
 #include "broker/daemon/keys_on_disk.h"
+#include "broker/daemon/running.h"
 #include "broker/desk/desk.h"
 #include "broker/door/door.h"
 #include "broker/hub/hub.h"
@@ -103,6 +104,7 @@ Status serve(const Config& config, const ServeOptions& options) {
     const sigset_t ending = block_ending_signals();
 
     LK_TRY(keys, read_keys(config));
+    LK_TRY(running, lock_state(config, Use::kBroker));
     const SystemClock clock;
     plugin_host::Loader loader(config.broker.plugin_dir);
     LK_TRY(store, loader.store(config.store.plugin, config.store.settings));
