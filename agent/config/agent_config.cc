@@ -6,6 +6,7 @@
 #include <toml++/toml.h>
 
 #include "core/posix/file.h"
+#include "core/protocol/hub.h"
 
 namespace latchkey::agent {
 namespace {
@@ -54,6 +55,21 @@ private:
         return out;
     }
 
+    Result<std::vector<protocol::BrokerAddress>> addresses(std::string_view key, const toml::node& node) {
+        const toml::array* list = node.as_array();
+        if (list == nullptr) return wrong(key, node, "wants a list of addresses: [\"broker:7443\"]");
+        if (list->size() > protocol::kMaxBrokers)
+            return wrong(key, node, "wants " + std::to_string(protocol::kMaxBrokers) + " addresses at most");
+        std::vector<protocol::BrokerAddress> out;
+        for (const toml::node& entry : *list) {
+            LK_TRY(written, text(key, entry));
+            auto address = protocol::BrokerAddress::parse(written);
+            if (!address) return wrong(key, entry, "holds what is no address: write host:port");
+            out.push_back(*std::move(address));
+        }
+        return out;
+    }
+
     Status set(AgentConfig& config, std::string_view key, const toml::node& node) {
         if (key == "state_dir") {
             LK_TRY(value, absolute_path(key, node));
@@ -73,6 +89,9 @@ private:
         } else if (key == "break_glass") {
             LK_TRY(value, logins(key, node));
             config.break_glass = std::move(value);
+        } else if (key == "brokers") {
+            LK_TRY(value, addresses(key, node));
+            config.brokers = std::move(value);
         } else if (key == "logind") {
             LK_TRY(value, text(key, node));
             if (value != "auto" && value != "off") return wrong(key, node, "is \"auto\" or \"off\"");

@@ -12,6 +12,7 @@
 #include "agent/log/log.h"
 #include "core/base/names.h"
 #include "core/base/result.h"
+#include "core/protocol/join_token.h"
 
 namespace latchkey::agent {
 
@@ -23,10 +24,11 @@ enum class BusUse : std::uint8_t { kAuto = 1, kOff }; // org.latchkey.Agent1 on 
 struct AgentConfig {
     std::filesystem::path state_dir = "/var/lib/latchkey-agent";
     std::string socket = "/run/latchkey-agent/agent.sock";
-    std::string helper_user = "latchkey-akc"; // who runs the helper, besides root
-    std::vector<Login> managed_logins;        // gated besides those that the broker names
-    std::vector<Login> local_logins;          // never gated; wins over managed
-    std::vector<Login> break_glass;           // local ones, of which each use is reported to the broker
+    std::string helper_user = "latchkey-akc";     // who runs the helper, besides root
+    std::vector<Login> managed_logins;            // gated besides those that the broker names
+    std::vector<Login> local_logins;              // never gated; wins over managed
+    std::vector<Login> break_glass;               // local ones, of which each use is reported to the broker
+    std::vector<protocol::BrokerAddress> brokers; // besides the join token's and those that brokers name
     LogindUse logind = LogindUse::kAuto;
     BusUse dbus = BusUse::kAuto;
     LogLevel log_level = LogLevel::kInfo;

@@ -19,6 +19,7 @@ helper_user = "asker"
 managed_logins = ["deploy", "backup"]
 local_logins = ["build"]
 break_glass = ["rescue", "root"]
+brokers = ["b1.example.org:7443", "[2001:db8::1]:7443"]
 logind = "off"
 dbus = "off"
 log_level = "debug"
@@ -33,6 +34,8 @@ join_token_file = "/etc/latchkey/token"
     EXPECT_EQ(config->local_logins.at(0).str(), "build");
     ASSERT_EQ(config->break_glass.size(), 2U);
     EXPECT_EQ(config->break_glass[1].str(), "root");
+    ASSERT_EQ(config->brokers.size(), 2U);
+    EXPECT_EQ(config->brokers[1].text(), "[2001:db8::1]:7443");
     EXPECT_EQ(config->logind, LogindUse::kOff);
     EXPECT_EQ(config->dbus, BusUse::kOff);
     EXPECT_EQ(config->log_level, LogLevel::kDebug);
@@ -60,6 +63,9 @@ TEST(Config, NamesLineAndKeyOfWhatIsWrong) {
         {"managed_logins = \"deploy\"", "line 1: managed_logins wants a list"},
         {"managed_logins = [\n\"deploy\",\n\"no such/name\"]", "line 3: managed_logins holds"},
         {"local_logins = [7]", "line 1: local_logins wants a text"},
+        {"brokers = \"b1:7443\"", "line 1: brokers wants a list"},
+        {"brokers = [\n\"b1\"]", "line 2: brokers holds what is no address"},
+        {"brokers = [7443]", "line 1: brokers wants a text"},
         {"[agent]\nsocket = \"/x\"", "line 1: agent is not a key"},
         {"socket = ", "agent.toml line 1: "},
     };

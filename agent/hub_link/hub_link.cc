@@ -9,6 +9,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <deque>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -38,11 +39,12 @@ struct HubLink::State : std::enable_shared_from_this<HubLink::State> {
         bool is_kept; // posted: survives this connection
     };
 
-    State(asio::io_context& context, const Clock& the_clock, BrokerPin the_pin, const keys::PrivateKey& key,
-          HubClient& the_client)
+    State(asio::io_context& context, const Clock& the_clock, Fingerprint the_broker_key,
+          BrokerOrder& the_brokers, const keys::PrivateKey& key, HubClient& the_client)
         : io(context),
           clock(the_clock),
-          pin(std::move(the_pin)),
+          broker_key(std::move(the_broker_key)),
+          brokers(the_brokers),
           identity(key),
           client(the_client),
           pause(io) {}
@@ -55,11 +57,13 @@ struct HubLink::State : std::enable_shared_from_this<HubLink::State> {
     Status take(const protocol::Frame& frame);
     void enqueue(Bytes frame, bool is_kept);
     void keep_posted();
+    void choose_broker();
     Micros back_off();
 
     asio::io_context& io;
     const Clock& clock;
-    BrokerPin pin;
+    const Fingerprint broker_key;
+    BrokerOrder& brokers;
     const keys::PrivateKey& identity;
     HubClient& client;
     asio::steady_timer pause;
@@ -70,17 +74,32 @@ struct HubLink::State : std::enable_shared_from_this<HubLink::State> {
     Micros heartbeat_period = from_seconds(5);
     Micros last_heartbeat; // monotonic
     std::mt19937_64 random{std::random_device{}()};
-    int failures = 0;
-    bool is_welcome = false; // greeted: frames may flow
+    std::size_t failures = 0;
+    // How the last connection went.
+    std::optional<Micros> greeted_at; // monotonic
+    bool was_left = false;            // it ended because of what the broker said, or did not say
+    bool is_welcome = false;          // greeted: frames may flow
     bool is_writing = false;
     bool is_silent = false; // the broker's heartbeats are missing
     bool is_stopping = false;
     std::string renewing; // why we ended the connection ourselves
 };
 
+// The first choice again only where we have to connect anyway and the last broker was of use; else the next,
+// and so round all of them.
+void HubLink::State::choose_broker() {
+    const bool was_steady = greeted_at && clock.monotonic() - *greeted_at >= heartbeat_period;
+    if (was_steady && !was_left) {
+        brokers.try_first();
+    } else {
+        brokers.try_next();
+    }
+}
+
+// Grows with each round of all brokers.
 Micros HubLink::State::back_off() {
-    const std::int64_t longest =
-        std::min(kLongestBackOff.value, kFirstBackOff.value << std::min(failures, 10));
+    const std::size_t rounds = std::min<std::size_t>(failures / brokers.count(), 10);
+    const std::int64_t longest = std::min(kLongestBackOff.value, kFirstBackOff.value << rounds);
     ++failures;
     return {std::uniform_int_distribution<std::int64_t>(0, longest)(random)};
 }
@@ -95,13 +114,16 @@ asio::awaitable<void> HubLink::State::run() {
         keep_posted();
         if (is_stopping) break;
         client.lost(why);
+        choose_broker();
         pause.expires_after(std::chrono::microseconds(back_off().value));
         static_cast<void>(co_await pause.async_wait(asio::as_tuple(asio::use_awaitable)));
     }
 }
 
 asio::awaitable<Error> HubLink::State::talk() {
-    auto connected = co_await TlsStream::connect(pin.broker, pin.broker_key, identity, kConnectTime);
+    greeted_at.reset();
+    was_left = false;
+    auto connected = co_await TlsStream::connect(brokers.current(), broker_key, identity, kConnectTime);
     if (!connected) co_return connected.error();
     if (is_stopping) co_return Error{Code::kUnavailable, "stopped", {}};
     stream = *std::move(connected);
@@ -110,8 +132,10 @@ asio::awaitable<Error> HubLink::State::talk() {
     const Status greeted = co_await greet();
     if (!greeted) co_return greeted.error();
     failures = 0;
+    greeted_at = clock.monotonic();
     while (true) {
         const auto frame = co_await stream->read();
+        was_left = frame || is_silent;
         if (!frame && is_silent) co_return Error{Code::kTimedOut, "the broker's heartbeats are missing", {}};
         if (!frame && !renewing.empty()) co_return Error{Code::kUnavailable, std::exchange(renewing, {}), {}};
         if (!frame) co_return frame.error();
@@ -150,7 +174,10 @@ asio::awaitable<Status> HubLink::State::greet() {
 }
 
 Status HubLink::State::take(const protocol::Frame& frame) {
-    if (frame.type == protocol::Type::kHeartbeat) last_heartbeat = clock.monotonic();
+    if (frame.type == protocol::Type::kHeartbeat) {
+        const auto beat = protocol::decode<protocol::Heartbeat>(frame);
+        if (beat && client.vouches(*beat)) last_heartbeat = clock.monotonic();
+    }
     if (frame.type == protocol::Type::kRefused)
         return fail(from_refused(frame, "the broker refuses this VM"));
     return client.take(frame);
@@ -208,9 +235,9 @@ void HubLink::State::keep_posted() {
     while (outbox.size() > kOutboxFrames) outbox.pop_front();
 }
 
-HubLink::HubLink(asio::io_context& io, const Clock& clock, BrokerPin pin, const keys::PrivateKey& identity,
-                 HubClient& client)
-    : state_(std::make_shared<State>(io, clock, std::move(pin), identity, client)) {}
+HubLink::HubLink(asio::io_context& io, const Clock& clock, const Fingerprint& broker_key,
+                 BrokerOrder& brokers, const keys::PrivateKey& identity, HubClient& client)
+    : state_(std::make_shared<State>(io, clock, broker_key, brokers, identity, client)) {}
 
 HubLink::~HubLink() {
     stop();

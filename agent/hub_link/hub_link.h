@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The agent's end of the hub: connects to the pinned broker, says Hello, hands over what comes, and begins
-// again with back-off and jitter whenever that ends. Everything on the thread that runs the io_context, which
-// outlives it, as do client and identity. Nothing fails to the outside: what goes wrong is told to the
-// client.
+// The agent's end of the hub: connects to a broker of the pinned key, says Hello, hands over what comes, and
+// begins again with back-off and jitter whenever that ends, at the next broker of its order where this one
+// was of no use. Everything on the thread that runs the io_context, which outlives it, as do order, client
+// and identity. Nothing fails to the outside: what goes wrong is told to the client.
 
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "agent/gate/hub_port.h"
-#include "agent/trust/state_folder.h"
+#include "agent/hub_link/broker_order.h"
+#include "core/keys/private_key.h"
+#include "core/protocol/hub.h"
 
 namespace boost::asio {
 class io_context;
@@ -24,6 +26,8 @@ public:
     virtual ~HubClient() = default;
     virtual protocol::Hello hello() = 0;
     virtual protocol::Heartbeat heartbeat() = 0;
+    // Whether this heartbeat speaks for now: one that does not counts as missing.
+    virtual bool vouches(const protocol::Heartbeat& beat) = 0;
     // A failure refuses this broker: it is told so and the connection ends.
     virtual Status welcome(const protocol::Welcome& welcome) = 0;
     // A failure ends the connection.
@@ -41,8 +45,8 @@ inline constexpr std::int64_t kMissedHeartbeats = 3;
 
 class HubLink : public HubPort {
 public:
-    HubLink(boost::asio::io_context& io, const Clock& clock, BrokerPin pin, const keys::PrivateKey& identity,
-            HubClient& client);
+    HubLink(boost::asio::io_context& io, const Clock& clock, const Fingerprint& broker_key,
+            BrokerOrder& brokers, const keys::PrivateKey& identity, HubClient& client);
     ~HubLink() override;
 
     void start();

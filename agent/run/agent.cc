@@ -60,6 +60,18 @@ std::optional<T> load(AgentState& state, Reports& reports, TroubleKind kind, Res
     return std::nullopt;
 }
 
+// Lost or torn, the list is heard again from the first broker that is reached.
+BrokerOrder::Known known_brokers(const StateFolder& folder, const BrokerPin& pin, const AgentConfig& config) {
+    BrokerOrder::Known known{pin.broker, config.brokers, {}};
+    auto told = folder.load_brokers();
+    if (told) {
+        known.told = *std::move(told);
+    } else if (told.error().code != Code::kNotFound) {
+        log_warn("fail to load brokers why=" + told.error().line());
+    }
+    return known;
+}
+
 // Which logins are gated, from the best source that can be read.
 void load_managed(AgentState& state, const StateFolder& folder,
                   const std::optional<protocol::TrustSet>& trust) {
@@ -151,6 +163,7 @@ struct Agent::Parts {
     LocalServer server;
     // Only where the state on disk is whole.
     std::optional<keys::PrivateKey> identity;
+    std::optional<BrokerOrder> brokers;
     std::optional<Revoker> revoker;
     std::optional<BrokerTalk> talk;
     std::optional<HubLink> link;
@@ -209,17 +222,18 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
     state.vm = pin->vm_name;
     state.vm_id = pin->vm_id;
     parts->identity.emplace(*std::move(identity));
-    parts->front.set_broker(pin->broker.text());
+    parts->brokers.emplace(pin->vm_id, known_brokers(parts->folder, *pin, config));
+    parts->front.set_broker(parts->brokers->current().text());
     parts->revoker.emplace(Revoker::Parts{state, parts->loop, parts->disk, parts->hub, parts->sessions,
                                           parts->folder, *parts->identity, std::move(files)},
                            revocations.damage.empty() ? Revoker::OnDisk::kWhole : Revoker::OnDisk::kDamaged);
     parts->talk.emplace(BrokerTalk::Parts{state, parts->fetches, *parts->revoker, parts->sessions,
                                           parts->front, parts->keeper, parts->hub, parts->step_ups,
-                                          parts->reports});
+                                          parts->reports, *parts->brokers});
     parts->receipts.restore();
     parts->revoker->on_receipt(
         [&log = parts->receipts](const protocol::Receipt& receipt) { log.keep(receipt); });
-    parts->link.emplace(io, clock, *pin, *parts->identity, *parts->talk);
+    parts->link.emplace(io, clock, pin->broker_key, *parts->brokers, *parts->identity, *parts->talk);
     parts->hub.connect_to(*parts->link);
     parts->connect_bus();
     return std::unique_ptr<Agent>(new Agent(std::move(parts)));

@@ -39,6 +39,19 @@ protocol::Heartbeat BrokerTalk::heartbeat() {
     return beat;
 }
 
+// What we have applied, every broker with a fresh view knows of. One whose word is older was cut off, or
+// asleep: no revocation of that time has come by this connection.
+bool BrokerTalk::vouches(const protocol::Heartbeat& beat) {
+    return beat.epoch >= parts_.state.revocations.epoch();
+}
+
+// Where it is, and where others are.
+void BrokerTalk::note_broker(const protocol::Welcome& welcome) {
+    parts_.front.set_broker(parts_.brokers.current().text());
+    auto told = protocol::brokers_of(welcome);
+    if (told && parts_.brokers.learn(*told)) parts_.keeper.keep_brokers(*std::move(told));
+}
+
 Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
     AgentState& state = parts_.state;
     if (welcome.version != protocol::kHubVersion)
@@ -51,6 +64,7 @@ Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
         parts_.reports.add("rollback", begun.error().message);
         return begun;
     }
+    note_broker(welcome);
     if (!welcome.vm_name.empty()) state.vm = welcome.vm_name;
     state.broker_clock.sync(welcome.time);
     state.beat = from_seconds(std::clamp<std::int64_t>(welcome.heartbeat_seconds, 1, 300));
@@ -66,7 +80,8 @@ Status BrokerTalk::welcome(const protocol::Welcome& welcome) {
         if (extension.name != protocol::kDroppedExtension) continue;
         log_warn("was dropped by broker why=" + std::string(as_text(extension.value).substr(0, kMaxReason)));
     }
-    log_info("reach broker epoch=" + std::to_string(welcome.epoch.value) +
+    log_info("reach broker at=" + parts_.brokers.current().text() +
+             " epoch=" + std::to_string(welcome.epoch.value) +
              " ours=" + std::to_string(state.revocations.epoch().value));
     parts_.sessions.report_all();
     parts_.reports.go_online();
@@ -109,7 +124,10 @@ Status BrokerTalk::handle(const protocol::Frame& frame) {
     switch (frame.type) {
         case Type::kHeartbeat: {
             LK_TRY(beat, protocol::decode<protocol::Heartbeat>(frame));
-            return hear(beat);
+            if (vouches(beat)) return hear(beat);
+            log_warn("skip heartbeat why=the broker is at epoch " + std::to_string(beat.epoch.value) +
+                     ", this VM at " + std::to_string(parts_.state.revocations.epoch().value));
+            return {};
         }
         case Type::kGrant: {
             LK_TRY(grant, protocol::decode<protocol::Grant>(frame));

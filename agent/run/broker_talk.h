@@ -23,6 +23,7 @@ public:
         HubPort& hub;
         StepUps& step_ups;
         Reports& reports;
+        BrokerOrder& brokers;
     };
     explicit BrokerTalk(const Parts& parts);
 
@@ -33,11 +34,13 @@ public:
 
     protocol::Hello hello() override;
     protocol::Heartbeat heartbeat() override;
+    bool vouches(const protocol::Heartbeat& beat) override;
     Status welcome(const protocol::Welcome& welcome) override;
     Status take(const protocol::Frame& frame) override;
     void lost(const Error& why) override;
 
 private:
+    void note_broker(const protocol::Welcome& welcome);
     Status adopt(const protocol::TrustSet& trust);
     Status handle(const protocol::Frame& frame);
     void note_change() const {

@@ -31,6 +31,14 @@ void Keeper::start(Entry& entry) {
     });
 }
 
+void Keeper::keep_brokers(std::vector<protocol::BrokerAddress> brokers) {
+    disk_.write(
+        [folder = folder_, brokers = std::move(brokers)]() -> Status { return folder.save_brokers(brokers); },
+        [](const Status& written) {
+            if (!written) log_warn("fail to record brokers why=" + written.error().line());
+        });
+}
+
 void Keeper::try_again() {
     for (Entry* entry : {&trust_, &session_list_, &break_glass_, &report_list_}) {
         if (!state_.troubles.of(entry->trouble).empty() && !entry->is_writing) start(*entry);

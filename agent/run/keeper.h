@@ -26,6 +26,8 @@ public:
         keep(session_list_);
     }
     void keep_break_glass() { keep(break_glass_); }
+    // A hint where brokers are: one that is not written is heard again.
+    void keep_brokers(std::vector<protocol::BrokerAddress> brokers);
     void keep_reports() { keep(report_list_); }
     // What the PAM module wrote down of break-glass accounts becomes reports.
     void collect_uses();

@@ -4,6 +4,7 @@
 
 #include "agent/bus/private_bus_for_test.h"
 #include "agent/fixture/whole_agent.h"
+#include "agent/hub_link/broker_order.h"
 
 namespace latchkey::agent {
 namespace {
@@ -139,6 +140,64 @@ TEST_F(LinkTest, SaysNothingToABrokerOfAnotherKey) {
     }
     EXPECT_THAT(status().trouble, HasSubstr("pinned"));
     EXPECT_TRUE(authorize().lines.empty());
+}
+
+TEST_F(LinkTest, FallsOverToAnotherBrokerAndStillKnowsItAfterARestart) {
+    std::optional<fixture::TestHub> first(hub_.twin());
+    fixture::TestHub second = hub_.twin();
+    ASSERT_TRUE(state_.begin_with({first->address(), hub_.key(), {42}, *VmName::parse("web-1")}));
+    {
+        const Running agent(config_, clock_);
+        auto broker = first->accept();
+        static_cast<void>(broker.take<protocol::Hello>());
+        protocol::Welcome words = welcome();
+        protocol::set_brokers(words, {first->address(), second.address()});
+        broker.say(words);
+        broker.say(revoke_user(1, "alice")); // written behind the list
+        static_cast<void>(broker.take<protocol::Receipt>());
+        first.reset();
+        broker.close();
+        auto other = second.accept();
+        EXPECT_EQ(other.take<protocol::Hello>().epoch.value, 1U);
+        other.say(welcome(1));
+        other.say(revoke_user(2, "carol"));
+        EXPECT_EQ(other.take<protocol::Receipt>().epoch.value, 2U);
+        EXPECT_EQ(status().broker, second.address().text());
+    }
+    const Running agent(config_, clock_);
+    EXPECT_EQ(second.accept().take<protocol::Hello>().epoch.value, 2U);
+}
+
+TEST_F(LinkTest, SaysNothingAtAFalseAddressAndGoesOnToTheNext) {
+    fixture::TestHub stranger;
+    config_.brokers = {stranger.address()};
+    BrokerOrder order({42}, {hub_.address(), config_.brokers, {}});
+    const Running agent(config_, clock_);
+    if (order.current() == hub_.address()) greet().close();
+    auto answer = stranger.accept();
+    EXPECT_FALSE(answer.is_open() && answer.next());
+    greet();
+    EXPECT_TRUE(status().connected);
+}
+
+TEST_F(LinkTest, TakesNoHeartbeatOfAnOlderEpochForAWordAboutNow) {
+    const SystemClock clock;
+    const Running agent(config_, clock);
+    auto broker = hub_.accept();
+    static_cast<void>(broker.take<protocol::Hello>());
+    protocol::Welcome words = welcome(1);
+    words.time = clock.now();
+    words.heartbeat_seconds = 1;
+    broker.say(words);
+    broker.say(revoke_user(1, "alice"));
+    protocol::Heartbeat old;
+    while (const auto frame = broker.next()) { // until it leaves
+        if (frame->type != protocol::Type::kHeartbeat) continue;
+        old.time = clock.now();
+        broker.say(old);
+    }
+    EXPECT_THAT(status().trouble, HasSubstr("heartbeats"));
+    EXPECT_EQ(hub_.accept().take<protocol::Hello>().epoch.value, 1U);
 }
 
 TEST_F(LinkTest, TellsTheBrokerLaterWhatHappenedWithoutIt) {

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::string_view kIdentityFile = "identity";
 constexpr std::string_view kPinFile = "broker";
+constexpr std::string_view kBrokersFile = "brokers";
 constexpr std::string_view kTrustFile = "trust";
 constexpr std::string_view kSessionsFile = "sessions";
 constexpr std::string_view kReceiptsFile = "receipts";
@@ -122,6 +123,20 @@ Result<BrokerPin> StateFolder::load_pin() const {
     auto pin = decode_pin(body);
     if (!pin) return tampered(path);
     return pin;
+}
+
+Result<std::vector<protocol::BrokerAddress>> StateFolder::load_brokers() const {
+    const auto path = folder_ / kBrokersFile;
+    LK_TRY(sealed, posix::read_file(path));
+    LK_TRY(body, unseal("latchkey-brokers-v1", sealed, path));
+    auto brokers = protocol::decode_brokers(body);
+    if (!brokers) return tampered(path);
+    return brokers;
+}
+
+Status StateFolder::save_brokers(const std::vector<protocol::BrokerAddress>& brokers) const {
+    return posix::write_file(folder_ / kBrokersFile,
+                             seal("latchkey-brokers-v1", protocol::encode_brokers(brokers)), 0600);
 }
 
 Result<protocol::TrustSet> StateFolder::load_trust() const {
@@ -233,6 +248,8 @@ Status StateFolder::begin_with(const BrokerPin& pin) const {
     const bool same_broker = before && before->broker_key == pin.broker_key;
     if (!same_broker || !load_revocations()) LK_CHECK(save_revocations(revocation::RevocationSet().encode()));
     if (!same_broker || !load_trust()) LK_CHECK(save_trust({}));
+    std::error_code ignored; // none of them shows the new key
+    if (!same_broker) std::filesystem::remove(folder_ / kBrokersFile, ignored);
     return posix::write_file(folder_ / kPinFile, seal("latchkey-broker-pin-v1", encode_pin(pin)), 0600);
 }
 

@@ -41,6 +41,10 @@ public:
     Result<revocation::RevocationSet> load_revocations() const;
     Status save_revocations(ByteView encoded_set) const;
 
+    // Where else brokers are, as the last Welcome said.
+    Result<std::vector<protocol::BrokerAddress>> load_brokers() const;
+    Status save_brokers(const std::vector<protocol::BrokerAddress>& brokers) const;
+
     // Shared with the PAM module: core/protocol/managed_logins.h.
     Result<std::vector<Login>> load_managed_logins() const;
     Status save_managed_logins(const std::vector<Login>& logins) const;

@@ -14,6 +14,8 @@ namespace {
 
 using fixture::kNow;
 
+using protocol::BrokerAddress;
+
 class State : public ::testing::Test {
 protected:
     void SetUp() override { ASSERT_TRUE(state_.make()); }
@@ -141,6 +143,19 @@ TEST_F(State, ThatCannotBeWrittenSaysSo) {
     std::filesystem::remove_all(folder_);
     EXPECT_FALSE(state_.save_revocations(one_revocation().encode()));
     EXPECT_FALSE(state_.save_managed_logins({}));
+}
+
+TEST_F(State, KeepsWhereBrokersAreUntilAnotherKeyIsPinned) {
+    EXPECT_EQ(state_.load_brokers().error().code, Code::kNotFound);
+    ASSERT_TRUE(state_.begin_with(pin()));
+    const std::vector<BrokerAddress> brokers = {{"b1.example.org", 7443}, {"2001:db8::1", 7443}};
+    ASSERT_TRUE(state_.save_brokers(brokers));
+    ASSERT_TRUE(state_.begin_with(pin()));
+    EXPECT_EQ(*state_.load_brokers(), brokers);
+    damage("brokers");
+    EXPECT_EQ(state_.load_brokers().error().code, Code::kTampered);
+    ASSERT_TRUE(state_.begin_with(pin("B")));
+    EXPECT_EQ(state_.load_brokers().error().code, Code::kNotFound);
 }
 
 } // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/protocol/codec.h"
+#include "core/protocol/join_token.h"
 
 namespace latchkey::protocol {
 
@@ -82,6 +83,15 @@ struct Welcome {
         archive(version, capabilities, software, vm_id, vm_name, time, epoch, full, heartbeat_seconds, trust);
     }
 };
+
+// Carried as the extension "brokers" of a Welcome: where else brokers of the same database and key listen, in
+// place of what was said before. Nothing said, or what does not parse: what the agent knows stands.
+inline constexpr std::size_t kMaxBrokers = 16;
+std::optional<std::vector<BrokerAddress>> brokers_of(const Welcome& welcome);
+void set_brokers(Welcome& welcome, const std::vector<BrokerAddress>& brokers);
+// One address after the other, as strings; kMalformed, kTooLarge over kMaxBrokers.
+Bytes encode_brokers(const std::vector<BrokerAddress>& brokers);
+Result<std::vector<BrokerAddress>> decode_brokers(ByteView encoded);
 
 struct Trust {
     static constexpr Type kType = Type::kTrust;

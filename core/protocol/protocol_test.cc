@@ -131,5 +131,21 @@ TEST(Receipt, SignedBytesChangeWithEveryField) {
     EXPECT_NE(receipt_signed_bytes(receipt), before);
 }
 
+TEST(Welcome, SaysWhereBrokersAreOrNothingThatCounts) {
+    Welcome welcome;
+    EXPECT_FALSE(brokers_of(welcome));
+    const std::vector<BrokerAddress> brokers = {{"b1.example.org", 7443}, {"2001:db8::1", 7443}};
+    set_brokers(welcome, brokers);
+    EXPECT_EQ(brokers_of(welcome), brokers);
+    welcome.extensions.front().value.pop_back();
+    EXPECT_FALSE(brokers_of(welcome)) << "torn";
+    welcome.extensions.front().value = encode_brokers({{"no host", 7443}});
+    EXPECT_FALSE(brokers_of(welcome));
+    welcome.extensions.front().value = encode_brokers(std::vector<BrokerAddress>(17, brokers[0]));
+    EXPECT_FALSE(brokers_of(welcome)) << "too many";
+    welcome.extensions.front().value.clear();
+    EXPECT_EQ(brokers_of(welcome), std::vector<BrokerAddress>()) << "said: there are no others";
+}
+
 } // namespace
 } // namespace latchkey::protocol
