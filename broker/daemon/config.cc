@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/posix/file.h"
+#include "core/protocol/hub.h"
 
 namespace latchkey::daemon {
 namespace {
@@ -56,6 +57,17 @@ public:
             const auto value = entry.value_exact<std::string>();
             if (!value) return fault(entry, key, "wants a list of texts");
             into.push_back(*value);
+        }
+    }
+    void addresses(std::string_view key, std::vector<protocol::BrokerAddress>& into) {
+        std::vector<std::string> written;
+        texts(key, written);
+        if (written.size() > protocol::kMaxBrokers)
+            return fault(*find(key), key, "wants " + std::to_string(protocol::kMaxBrokers) + " at most");
+        for (const std::string& text : written) {
+            auto address = protocol::BrokerAddress::parse(text);
+            if (!address) return fault(*find(key), key, "holds what is no host:port");
+            into.push_back(*std::move(address));
         }
     }
     // All keys not yet asked for go to the plugin as they stand.
@@ -182,6 +194,7 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
     Section hub = section("hub");
     hub.text("listen", config.hub.listen);
     hub.text("address", config.hub.address);
+    hub.addresses("brokers", config.hub.brokers);
     hub.number("heartbeat_seconds", config.hub.heartbeat_seconds, 1, 60);
     hub.number("max_agents", config.hub.max_agents, 1, 1'000'000);
     hub.number("max_unauthenticated", config.hub.max_unauthenticated, 1, 65536);

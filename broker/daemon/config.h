@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/protocol/join_token.h"
 
 namespace latchkey::daemon {
 
@@ -39,7 +40,8 @@ struct Config {
 
     struct {
         std::string listen = "0.0.0.0:7443";
-        std::string address; // what goes into join tokens; default: listen
+        std::string address;                          // what goes into join tokens; default: listen
+        std::vector<protocol::BrokerAddress> brokers; // of the same database, told to agents
         std::uint32_t heartbeat_seconds = 5;
         std::uint32_t max_agents = 16000;
         std::uint32_t max_unauthenticated = 512;

@@ -46,6 +46,16 @@ TEST(BrokerConfig, GivesAPluginItsOwnSettings) {
     EXPECT_EQ(config->store.settings, (PluginSettings{{"host", "db"}, {"port", "5432"}}));
 }
 
+TEST(BrokerConfig, ReadsWhereOtherBrokersAre) {
+    const auto config = parse("[hub]\nbrokers = [\"b1.example.org:7443\", \"[2001:db8::1]:7443\"]\n");
+    ASSERT_TRUE(config);
+    ASSERT_EQ(config->hub.brokers.size(), 2U);
+    EXPECT_EQ(config->hub.brokers[1].text(), "[2001:db8::1]:7443");
+    EXPECT_NE(fault("[hub]\nbrokers = [\"b1\"]\n").find("line 2: hub.brokers holds what is no host:port"),
+              std::string::npos);
+    EXPECT_NE(fault("[hub]\nbrokers = \"b1:7443\"\n").find("wants a list"), std::string::npos);
+}
+
 TEST(BrokerConfig, NamesLineAndKeyOfAnUnknownKey) {
     EXPECT_EQ(fault("[door]\n\nlistn = [\"x\"]\n"),
               "/etc/latchkey/latchkeyd.toml line 3: door.listn is not a key that we know");

@@ -15,6 +15,7 @@
 #include "broker/door/door.h"
 #include "broker/hub/hub.h"
 #include "broker/issue/issuer.h"
+#include "broker/ledger/brokers.h"
 #include "broker/plugin_host/loader.h"
 #include "broker/signer/client.h"
 #include "broker/signer/process.h"
@@ -111,6 +112,12 @@ Status serve(const Config& config, const ServeOptions& options) {
     LK_CHECK(ledger::Ledger::migrate(*store));
     LK_TRY(ledger, ledger::Ledger::open(
                        *store, {.data_key = keys.data_key.clone(), .clock = &clock, .readers = kReaders}));
+    if (store->listens()) {
+        LK_CHECK(ledger->write([&](ledger::Transaction& t) {
+            return ledger::check_broker_keys(t, keys.identity.public_key().fingerprint(),
+                                             keys.ledger.public_key().fingerprint());
+        }));
+    }
     LK_TRY(factor_plugins, load_factors(config, loader));
     unlock::Factors factors(*ledger, std::move(factor_plugins),
                             {.clock = &clock,
@@ -132,7 +139,10 @@ Status serve(const Config& config, const ServeOptions& options) {
                                  .max_agents = max_agents,
                                  .max_unauthenticated = config.hub.max_unauthenticated,
                                  .handshakes_per_second = config.hub.handshakes_per_second,
-                                 .workers = kHubWorkers}));
+                                 .workers = kHubWorkers,
+                                 .shares_ledger = store->listens(),
+                                 .address = config.hub.address,
+                                 .brokers = config.hub.brokers}));
     const keys::StrengthRules strength{config.limits.min_rsa_bits};
     HubFleet fleet(*hub);
     desk::Desk desk({.ledger = *ledger,

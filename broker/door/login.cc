@@ -107,7 +107,7 @@ Status LoginDialogue::on_key(ssh_message message) {
 }
 
 // Two look-ups in each case, found or not.
-std::optional<LoginDialogue::Known> LoginDialogue::look_up(const keys::PublicKey& key) const {
+Result<std::optional<LoginDialogue::Known>> LoginDialogue::look_up(const keys::PublicKey& key) const {
     auto found = parts_.ledger.read([&](ledger::Transaction& t) -> Result<std::optional<Known>> {
         LK_TRY(row, ledger::find_key(t, key.fingerprint()));
         LK_TRY(user, ledger::find_user(t, row ? row->user : RowId{1}));
@@ -117,11 +117,14 @@ std::optional<LoginDialogue::Known> LoginDialogue::look_up(const keys::PublicKey
         }
         return std::optional<Known>(Known{std::move(*user), std::move(*row)});
     });
-    return found ? std::move(*found) : std::nullopt; // in doubt a stranger
+    if (found) return found;
+    if (found.error().code != Code::kUnavailable) return std::optional<Known>(); // in doubt a stranger
+    return fail(Code::kUnavailable, "this broker cannot reach its database",     // whoever asks hears that
+                "try again soon, or at another broker");
 }
 
 Status LoginDialogue::on_registered_key(ssh_message message, const keys::PublicKey& key, bool is_proven) {
-    auto known = look_up(key);
+    LK_TRY(known, look_up(key));
     if (!known) {
         refuse(message);
         return {};

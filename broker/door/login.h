@@ -56,7 +56,7 @@ private:
     // Wrong: the standard failure, so that the client asks again; the last one ends the connection.
     Status wrong(ssh_message message, const char* reason);
 
-    std::optional<Known> look_up(const keys::PublicKey& key) const;
+    Result<std::optional<Known>> look_up(const keys::PublicKey& key) const;
     void refuse(ssh_message message) const;
     void ask(ssh_message message, const std::string& prompt);
     void succeed(ssh_message message, const ledger::User& user, const ledger::Key& key);

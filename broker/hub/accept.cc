@@ -101,7 +101,8 @@ asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
         co_return; // another connection of this VM took its place
     agents.erase(found);
     board.disconnect(link->vm->id, parts.clock.now());
-    ends.lose(link->vm->id);
+    places_due[link->vm->id.value] = Place::kGone;
+    lose_ends(link->vm->id);
     const bool is_slow = link->tls->was_too_slow();
     const std::string why = is_slow ? "it reads too slowly" : spoken.error().message;
     const bool is_said = log_of(LogLevel::kInfo, *link->vm, "lose agent", " why=\"" + why + "\"");
@@ -112,10 +113,9 @@ asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
              "dropped: " + std::to_string(settings.queue_bytes) + " bytes were waiting for it");
 }
 
-// One timer for all agents: closes what is over its time, sends heartbeats, notes what was seen.
+// One timer for all agents: closes what is over its time, has heartbeats sent, notes what was seen.
 asio::awaitable<void> Hub::State::keep_time() {
     const Micros step{std::min<std::int64_t>(settings.heartbeat.value, 500'000)};
-    Micros next_beat{0};
     while (acceptor.is_open()) {
         const Micros now = parts.clock.monotonic();
         for (const LinkPtr& link : links) {
@@ -129,14 +129,7 @@ asio::awaitable<void> Hub::State::keep_time() {
                 now - link->heard_at > Micros{settings.heartbeat.value * kSilentHeartbeats};
             if (is_late || (link->is_welcome && is_silent)) link->tls->close();
         }
-        if (now >= next_beat) {
-            next_beat = now + settings.heartbeat;
-            protocol::Heartbeat beat;
-            beat.time = parts.clock.now();
-            beat.epoch = pushed;
-            const auto frame = std::make_shared<const Bytes>(protocol::encode(beat));
-            for (const auto& [vm, link] : agents) link->tls->send(frame);
-        }
+        beat_when_due(now);
         note_seen();
         tick.expires_after(std::chrono::microseconds(step.value));
         co_await tick.async_wait(kAwait);

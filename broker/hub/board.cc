@@ -11,6 +11,7 @@ void Board::connect(VmId vm, Epoch confirmed, Micros now, bool has_step_up) {
     Entry& entry = entries_[vm.value];
     if (!entry.is_connected) ++connected_;
     entry.is_connected = true;
+    entry.is_elsewhere = false;
     entry.is_refusing = false;
     entry.confirmed = std::max(entry.confirmed, confirmed);
     entry.last_heard = now;
@@ -44,6 +45,29 @@ void Board::refuse(VmId vm) {
     changed_.notify_all();
 }
 
+void Board::set_elsewhere(const std::vector<ledger::PlacedVm>& placed, RowId own_run) {
+    const std::lock_guard lock(mutex_);
+    for (auto& [vm, entry] : entries_) entry.is_elsewhere = false;
+    for (const ledger::PlacedVm& one : placed) {
+        if (one.broker == own_run || !one.is_alive) continue;
+        Entry& entry = entries_[one.vm.value];
+        if (entry.is_connected) continue; // it has just come to us
+        entry.is_elsewhere = true;
+        entry.is_refusing = false;
+        entry.has_step_up = one.sudo == ledger::SudoWord::kAsks;
+        if (one.confirmed > entry.confirmed) entry.troubled = one.has_trouble ? one.confirmed : Epoch{};
+        entry.confirmed = std::max(entry.confirmed, one.confirmed);
+    }
+    changed_.notify_all();
+}
+
+bool Board::waits_for_others(Epoch epoch) const {
+    const std::lock_guard lock(mutex_);
+    return std::ranges::any_of(entries_, [&](const auto& item) {
+        return item.second.is_elsewhere && !item.second.is_connected && item.second.confirmed < epoch;
+    });
+}
+
 bool Board::is_connected(VmId vm) const {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(vm.value);
@@ -53,7 +77,7 @@ bool Board::is_connected(VmId vm) const {
 bool Board::has_step_up(VmId vm) const {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(vm.value);
-    return found != entries_.end() && found->second.is_connected && found->second.has_step_up;
+    return found != entries_.end() && found->second.is_reachable() && found->second.has_step_up;
 }
 
 std::size_t Board::connected_count() const {
@@ -75,7 +99,7 @@ Board::Entry Board::entry(VmId vm) const {
 bool Board::all_answered(Epoch epoch) const {
     return std::ranges::all_of(entries_, [&](const auto& item) {
         const Entry& entry = item.second;
-        return !entry.is_connected || entry.is_refusing || entry.confirmed >= epoch;
+        return !entry.is_reachable() || entry.is_refusing || entry.confirmed >= epoch;
     });
 }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What other threads may ask of the hub without its thread: who is connected, and how far each has confirmed.
-// Any thread.
+// What other threads may ask of the hub without its thread: who is connected, here or at another broker, and
+// how far each has confirmed. Any thread.
 
 #include <condition_variable>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
 
+#include "broker/ledger/brokers.h"
 #include "core/base/clock.h"
 #include "core/base/names.h"
 
@@ -17,11 +18,13 @@ class Board {
 public:
     struct Entry {
         bool is_connected = false;
-        bool is_refusing = false; // it does not understand revocations
+        bool is_elsewhere = false; // connected to another broker, as the ledger says
+        bool is_refusing = false;  // it does not understand revocations
         Epoch confirmed;
         Epoch troubled;    // up to here, but something is not done; 0: nothing
         Micros last_heard; // wall clock
         bool has_step_up = false;
+        bool is_reachable() const { return is_connected || is_elsewhere; }
     };
     struct Receipt {
         VmId vm;
@@ -34,8 +37,13 @@ public:
     void confirm(const std::vector<Receipt>& receipts, Micros now);
     void refuse(VmId vm);
 
-    bool is_connected(VmId vm) const;
-    bool has_step_up(VmId vm) const; // connected, and its agent asks about sudo
+    // All that are connected anywhere, in place of what was known of others than ours.
+    void set_elsewhere(const std::vector<ledger::PlacedVm>& placed, RowId own_run);
+    // Somebody at another broker has not answered yet.
+    bool waits_for_others(Epoch epoch) const;
+
+    bool is_connected(VmId vm) const; // here
+    bool has_step_up(VmId vm) const;  // connected anywhere, and its agent asks about sudo
     std::size_t connected_count() const;
     std::unordered_map<std::uint64_t, Entry> entries() const;
     Entry entry(VmId vm) const;

@@ -26,6 +26,12 @@ Result<protocol::SessionOutcome> EndWaits::wait(TicketRef ticket, Micros left) {
                 "look at: sessions ls; an older agent says nothing of a session that is gone");
 }
 
+bool EndWaits::pause(Micros span) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::microseconds(span.value), [&] { return is_closed_; });
+    return !is_closed_;
+}
+
 void EndWaits::tell(VmId vm, std::uint64_t session, protocol::SessionOutcome outcome) {
     const std::lock_guard lock(mutex_);
     for (Ticket& ticket : tickets_) {

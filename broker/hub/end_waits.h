@@ -29,6 +29,9 @@ public:
     // kUnavailable: the VM left, or the hub closes. kTimedOut: it says nothing.
     Result<protocol::SessionOutcome> wait(TicketRef ticket, Micros left);
 
+    // Lets that time pass; false where the hub closes.
+    bool pause(Micros span);
+
     void tell(VmId vm, std::uint64_t session, protocol::SessionOutcome outcome);
     void lose(VmId vm);
     void close();

@@ -52,6 +52,7 @@ asio::awaitable<void> Hub::State::push_revocations() {
         auto news = co_await offload(pool, std::move(read_news));
         if (news) {
             tell(*news);
+            send_due_beat();
             continue;
         }
         log(LogLevel::kError, "fail to read revocations why=\"" + news.error().line() + "\"");

@@ -115,6 +115,7 @@ void Hub::State::run() {
     asio::co_spawn(io, keep_time(), asio::detached);
     name_threads(pool, settings.workers, "lk-hub-work");
     name_threads(step_up_pool, kStepUpWorkers, "lk-hub-step");
+    name_threads(look_pool, 1, "lk-hub-look");
     parts.ledger.on_epoch([bell = bell](Epoch) { bell->ring(&State::epoch_moved); });
     parts.ledger.on_policy_change([bell = bell] { bell->ring(&State::policy_changed); });
     parts.ledger.on_access_taken([bell = bell] { bell->ring(&State::access_taken); });
@@ -140,8 +141,11 @@ void Hub::State::stop() {
     if (thread.joinable()) thread.join();
     pool.stop();
     step_up_pool.stop();
+    look_pool.stop();
     pool.join();
     step_up_pool.join();
+    look_pool.join();
+    forget_run();
 }
 
 Hub::Hub(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -172,6 +176,7 @@ void Hub::prefetch(const ledger::User& user, const ledger::Key& key, const ledge
 }
 
 Result<ReceiptCount> Hub::receipts(Epoch epoch) {
+    state_->look_elsewhere(State::Looks::kNow);
     return state_->count_receipts(epoch);
 }
 
@@ -180,23 +185,28 @@ void Hub::look(ReceiptCount& count) const {
 }
 
 bool Hub::wait_receipts(Epoch epoch, Micros deadline_monotonic) {
+    if (state_->board.waits_for_others(epoch)) state_->look_elsewhere(State::Looks::kWhenDue);
     return state_->board.wait_for_all(epoch, deadline_monotonic - state_->parts.clock.monotonic());
 }
 
 Result<protocol::SessionOutcome> Hub::end_session(VmId vm, std::uint64_t session, std::string_view reason,
                                                   Micros deadline_monotonic) {
-    if (!connected(vm)) {
+    State* state = state_.get();
+    const bool is_here = state->board.is_connected(vm);
+    if (!is_here) state->look_elsewhere(State::Looks::kNow);
+    if (!is_here && connected(vm))
+        return state->end_elsewhere(vm, session, reason, deadline_monotonic + state->settings.heartbeat);
+    if (!is_here) {
         return fail(Code::kUnavailable, "the VM is not connected",
                     "try again when it is back, or revoke the certificate: that reaches it then");
     }
-    State* state = state_.get();
     const auto ticket = state->ends.begin(vm, session);
     protocol::SessionEnd message;
     message.session = session;
     message.reason = reason;
     asio::post(state->io, [state, vm, message = std::move(message)] {
         const auto found = state->agents.find(vm.value);
-        if (found == state->agents.end()) return state->ends.lose(vm);
+        if (found == state->agents.end()) return state->lose_ends(vm);
         found->second->send(message);
     });
     return state->ends.wait(ticket, deadline_monotonic - state->parts.clock.monotonic());
@@ -207,7 +217,7 @@ Micros Hub::last_heard(VmId vm) const {
 }
 
 bool Hub::connected(VmId vm) const {
-    return state_->board.is_connected(vm);
+    return state_->board.entry(vm).is_reachable();
 }
 
 bool Hub::has_step_up(VmId vm) const {

@@ -35,6 +35,9 @@ struct Settings {
     std::size_t handshakes_per_second = 300;   // admission.h
     std::size_t queue_bytes = 4 * 1024 * 1024; // waiting for one agent; over it the agent is dropped
     unsigned workers = 4;
+    bool shares_ledger = false;                   // other brokers write to it too
+    std::string address;                          // by which others know this one; for people
+    std::vector<protocol::BrokerAddress> brokers; // told to agents: where brokers of this ledger listen
     std::string software = "latchkeyd";
 };
 
@@ -63,18 +66,18 @@ public:
     Result<ReceiptCount> receipts(Epoch epoch); // as the ledger has it
     // Brings it up to what has come in since, from memory alone: states and last_seen, no receipt's content.
     void look(ReceiptCount& count) const;
-    // Until every *connected* VM has answered, or the time (Clock::monotonic) has come. True: all connected
-    // ones have.
+    // Until every *connected* VM has answered, at whichever broker, or the time (Clock::monotonic) has come.
+    // True: all connected ones have.
     bool wait_receipts(Epoch epoch, Micros deadline_monotonic);
 
-    // Asks the VM to end it and waits for its answer. kUnavailable where the VM is not connected or leaves,
-    // kTimedOut.
+    // Asks the VM to end it, through another broker where that has it, and waits for its answer. kUnavailable
+    // where the VM is not connected or leaves, kTimedOut.
     Result<protocol::SessionOutcome> end_session(VmId vm, std::uint64_t session, std::string_view reason,
                                                  Micros deadline_monotonic);
-    bool connected(VmId vm) const;
-    Micros last_heard(VmId vm) const; // 0: not since this hub began
-    bool has_step_up(VmId vm) const;  // connected, and its agent asks about sudo
-    std::size_t connected_count() const;
+    bool connected(VmId vm) const;       // here or at another broker, as of a heartbeat ago
+    Micros last_heard(VmId vm) const;    // 0: not since this hub began
+    bool has_step_up(VmId vm) const;     // connected, and its agent asks about sudo
+    std::size_t connected_count() const; // here
 
 private:
     struct State;

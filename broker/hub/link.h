@@ -49,6 +49,7 @@ struct Link {
     std::uint64_t policy_seen = 0; // State::policy_changes when the ledger was first asked about it
 
     bool is_welcome = false;     // counted as connected
+    bool has_step_up = false;    // its agent asks about sudo
     bool is_catching_up = false; // revocations of its Welcome are still being queued
     std::uint64_t written = 0;   // of them, as the last tick saw it
     Epoch sent_epoch;            // told up to here
@@ -58,6 +59,8 @@ struct Link {
     unsigned step_ups = 0; // being judged
     double event_tokens = kMaxEventsAtOnce;
     Micros events_filled_at;
+
+    std::optional<std::uint64_t> frames_when_elsewhere; // when another broker was last seen to have it
 
     // Until its first receipt or heartbeat it names the sessions that it has.
     bool is_naming = true;

@@ -138,7 +138,7 @@ Result<std::vector<ledger::Vm>> expected_vms(ledger::Transaction& t,
 // most, and nothing that the revocation outlasts.
 void place(VmAnswer& vm, const Board::Entry& entry, Micros drop_at) {
     vm.last_seen = std::max(vm.last_seen, entry.last_heard);
-    if (entry.is_connected) {
+    if (entry.is_reachable()) {
         vm.answer = entry.is_refusing ? Answer::kRefused : Answer::kWaiting;
         vm.grants_end = drop_at;
     } else {

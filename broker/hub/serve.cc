@@ -170,7 +170,9 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
             return Read{std::move(catch_up), trust_of(roots, rules, vm)};
         });
     };
-    do { // again where a revocation was pushed while we read: the agent must not miss it
+    Micros seen_at; // what the Welcome says is true of then
+    do {            // again where a revocation was pushed while we read: the agent must not miss it
+        seen_at = parts.clock.now();
         read = co_await offload(pool, read_state);
     } while (read && read->catch_up.epoch < pushed);
     if (!read) {
@@ -185,7 +187,7 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     if (parts.factors != nullptr) answer.capabilities.emplace_back(protocol::kStepUpCapability);
     answer.vm_id = vm.id;
     answer.vm_name = vm.name;
-    answer.time = parts.clock.now();
+    answer.time = seen_at;
     answer.epoch = read->catch_up.epoch;
     answer.full = read->catch_up.is_full;
     answer.heartbeat_seconds =
@@ -195,6 +197,7 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
         constexpr std::string_view why = "this VM read too slowly: too much was waiting for it";
         answer.extensions.push_back({std::string(protocol::kDroppedExtension), to_bytes(as_bytes(why))});
     }
+    protocol::set_brokers(answer, settings.brokers);
 
     link->due.reset();
     if (link->is_leaving) link->due = parts.clock.monotonic() + kLeaveTime;
@@ -210,9 +213,10 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     LinkPtr& place = agents[vm.id.value];
     if (place) place->tls->close(); // the same VM, back before we knew that it was gone
     place = link;
-    const bool has_step_up =
+    link->has_step_up =
         std::ranges::find(hello.capabilities, protocol::kStepUpCapability) != hello.capabilities.end();
-    board.connect(vm.id, vm.confirmed_epoch, parts.clock.now(), has_step_up);
+    board.connect(vm.id, vm.confirmed_epoch, parts.clock.now(), link->has_step_up);
+    places_due[vm.id.value] = place_of(*link);
     link->send(answer);
     if (link->policy_seen != policy_changes) policy_changed(); // what we know of it may be from before
     log_of(LogLevel::kInfo, vm, "welcome agent", " epoch=" + std::to_string(theirs.value));
@@ -365,9 +369,9 @@ asio::awaitable<Status> Hub::State::record(LinkPtr link, protocol::SessionEvent 
         link->send(end);
     }
     if (phase == protocol::SessionPhase::kEnded)
-        ends.tell(link->vm->id, session, protocol::SessionOutcome::kEnded);
+        tell_end(link->vm->id, session, protocol::SessionOutcome::kEnded);
     if (phase == protocol::SessionPhase::kClosed)
-        ends.tell(link->vm->id, session, protocol::SessionOutcome::kWasGone);
+        tell_end(link->vm->id, session, protocol::SessionOutcome::kWasGone);
     if (!written)
         log_of(LogLevel::kError, *link->vm, "fail to record session",
                " why=\"" + written.error().line() + "\"");
@@ -407,7 +411,7 @@ asio::awaitable<void> Hub::State::take_ended(LinkPtr link, protocol::SessionEnde
             log_of(LogLevel::kError, *link->vm, "fail to close session",
                    " why=\"" + written.error().line() + "\"");
     }
-    ends.tell(link->vm->id, answer.session, answer.outcome);
+    tell_end(link->vm->id, answer.session, answer.outcome);
 }
 
 // A few at a time are judged; what comes meanwhile waits its turn, and beyond what an agent may have open is

@@ -3,7 +3,8 @@
 // The hub behind its public face. Everything here belongs to the hub's thread, but for the board and what
 // says otherwise. Files: hub.cc (threads, public calls), accept.cc (connections and the tick), serve.cc (one
 // agent's conversation), step_up.cc (sudo), fanout.cc (what goes to all), prefetch.cc (and to some),
-// receipts.cc and reports.cc (what comes back). Include it in .cc files only.
+// receipts.cc and reports.cc (what comes back), others.cc (heartbeats, and other
+// brokers on the same ledger). Include it in .cc files only.
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
@@ -27,6 +28,7 @@
 #include "broker/hub/hub.h"
 #include "broker/hub/link.h"
 #include "broker/issue/deny_log.h"
+#include "broker/ledger/brokers.h"
 
 namespace latchkey::hub {
 
@@ -42,6 +44,7 @@ struct Hub::State {
           io(1),
           pool(settings.workers),
           step_up_pool(kStepUpWorkers),
+          look_pool(1),
           acceptor(io),
           tick(io),
           handshakes(static_cast<double>(settings.handshakes_per_second),
@@ -120,6 +123,25 @@ struct Hub::State {
     Result<ReceiptCount> count_receipts(Epoch epoch); // any thread
     void look(ReceiptCount& count) const;             // any thread
 
+    // others.cc
+    enum class Place : std::uint8_t { kGone = 1, kHere, kHereWithSudo };
+    enum class Looks : std::uint8_t { kNow = 1, kWhenDue };
+    void beat_when_due(Micros now);
+    asio::awaitable<void> look_and_beat();
+    void send_due_beat();
+    void take_placed(const std::vector<ledger::PlacedVm>& placed);
+    void look_for_clone(const LinkPtr& link);
+    static Place place_of(const Link& link);
+    asio::awaitable<void> write_places();
+    Result<std::vector<ledger::PlacedVm>> read_placed(ledger::Transaction& t) const;
+    void look_elsewhere(Looks looks); // any thread
+    void end_for_another(const ledger::SessionEndRow& end);
+    void tell_end(VmId vm, std::uint64_t session, protocol::SessionOutcome outcome);
+    void lose_ends(VmId vm);
+    Result<protocol::SessionOutcome> end_elsewhere(VmId vm, std::uint64_t session, std::string_view reason,
+                                                   Micros deadline); // any thread
+    void forget_run();                                               // after the threads have ended
+
     // What the ledger's writer thread rings; it outlives us in the ledger, so we take it down when we stop.
     struct Bell {
         explicit Bell(State* whom) : state(whom) {}
@@ -140,6 +162,7 @@ struct Hub::State {
     asio::io_context io;
     asio::thread_pool pool;
     asio::thread_pool step_up_pool; // of its own: a factor's plugin may take its time
+    asio::thread_pool look_pool;    // one thread: heartbeats wait for nobody's fetch
     asio::ip::tcp::acceptor acceptor;
     asio::steady_timer tick;
     TokenBucket handshakes;
@@ -162,6 +185,21 @@ struct Hub::State {
     std::uint64_t policy_changes = 0; // and policy_changed()
     bool is_trusting = false;
     bool must_trust_again = false;
+
+    const ledger::BrokerRun own_run{ledger::new_run(), settings.address};
+    struct DueBeat {
+        Epoch epoch; // goes out once all are told up to here
+        Micros seen_at;
+    };
+    std::optional<DueBeat> due_beat;
+    Micros next_beat; // monotonic
+    bool is_looking = false;
+    bool is_blind = false;                               // the last look at the ledger failed
+    std::unordered_map<std::uint64_t, Place> places_due; // by VM: not yet in the ledger
+    bool is_placing = false;
+    std::vector<ledger::SessionEndRow> asked_ends; // by other brokers, not yet answered
+    std::mutex looking;                            // any thread: of the next line
+    Micros look_again_at;                          // monotonic
 
     std::unordered_map<std::uint64_t, Ahead> prefetches; // by key
     std::deque<std::uint64_t> prefetch_order;

@@ -34,9 +34,10 @@ def _answers(code):
 class Broker:
     """latchkeyd from `build` on `network`. Its state outlives stop() and kill(): start() goes on with it.
 
-    `door`, `hub`, `limits`, `store`: dicts of what the configuration's sections are to hold besides the addresses."""
+    `door`, `hub`, `store`, `limits`: dicts of what the configuration's sections are to hold besides the addresses.
+    `like`: another broker, whose keys and admin this one has: both serve one database."""
 
-    def __init__(self, place, build, network, name="broker", door=None, hub=None, limits=None, store=None):
+    def __init__(self, place, build, network, name="broker", door=None, hub=None, limits=None, store=None, like=None):
         self.place = place
         self.build = build
         self.network = network
@@ -48,6 +49,8 @@ class Broker:
         self.environment = build.environment(place.reports)
         self.admin = None
         self.daemon = None
+        self.hub_address = f"{self.address}:{self.hub_port}"
+        self.like = like
         self.config.write_text(build.fill(
             "latchkeyd.toml", address=self.address, door_port=self.door_port, hub_port=self.hub_port,
             state=self.folder / "state", plugins=build.plugins, user=place.account("broker"),
@@ -64,6 +67,11 @@ class Broker:
 
     def init(self, admin="admin"):
         """Makes keys, database and the first admin, whose key and TOTP secret become self.admin."""
+        if self.like:
+            for folder in ("state", "state-signer"):
+                subprocess.run(["cp", "-a", self.like.folder / folder, self.folder / folder], check=True)
+            self.admin = self.like.admin
+            return self
         key = KeyPair.generate(self.folder, f"key-{admin}")
         done = self.latchkeyd("init", "--admin", admin, "--admin-email", f"{admin}@example.org",
                               "--admin-key", key.public_path)
