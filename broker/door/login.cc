@@ -118,8 +118,10 @@ Result<std::optional<LoginDialogue::Known>> LoginDialogue::look_up(const keys::P
         return std::optional<Known>(Known{std::move(*user), std::move(*row)});
     });
     if (found) return found;
-    if (found.error().code != Code::kUnavailable) return std::optional<Known>(); // in doubt a stranger
-    return fail(Code::kUnavailable, "this broker cannot reach its database",     // whoever asks hears that
+    const Code code = found.error().code;
+    if (code != Code::kUnavailable && code != Code::kTimedOut)
+        return std::optional<Known>();                                       // in doubt a stranger
+    return fail(Code::kUnavailable, "this broker cannot reach its database", // whoever asks hears that
                 "try again soon, or at another broker");
 }
 
