@@ -35,7 +35,9 @@ constexpr Names kVms = {"id",
                         "confirmed_epoch",
                         "clock_offset_micros",
                         "software",
-                        "trouble"};
+                        "trouble",
+                        "broker_id",
+                        "asks_about_sudo"};
 constexpr Names kJoinTokens = {"id",      "version",      "secret_hash", "uses_left",
                                "ends_at", "name_pattern", "labels",      "mac"};
 constexpr Names kCertificates = {"sequence",        "serial",         "user_id",     "key_id", "unlock_id",
@@ -47,6 +49,8 @@ constexpr Names kReceipts = {"epoch", "vm_id", "number", "receipt", "received_at
 constexpr Names kSessions = {"id",           "vm_id",     "user_name", "login", "key_fingerprint", "serial",
                              "from_address", "opened_at", "closed_at", "phase", "end_reason"};
 constexpr Names kVmReports = {"vm_id", "id", "kind", "made_at", "text", "received_at"};
+constexpr Names kBrokers = {"id", "address", "seen_at"};
+constexpr Names kSessionEnds = {"id", "vm_id", "session_id", "reason", "asked_at", "outcome"};
 constexpr Names kAudit = {"sequence", "made_at", "actor", "action", "object", "outcome", "detail", "hash"};
 constexpr Names kChainHead = {"id", "sequence", "hash", "mac"};
 
@@ -69,6 +73,8 @@ constexpr TableShape kTables[] = {
     {"receipts", kReceipts, 3},
     {"sessions", kSessions, 1},
     {"vm_reports", kVmReports, 2},
+    {"brokers", kBrokers, 1},
+    {"session_ends", kSessionEnds, 1},
     {"audit", kAudit, 1},
     {"chain_head", kChainHead, 1},
 };
