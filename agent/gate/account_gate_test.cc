@@ -210,8 +210,39 @@ protected:
         }
     }
     void find(const std::string& login) { ender.found_strays = {{{kMonitor, 1000}, *Login::parse(login)}}; }
-    Strays strays_{state, loop, monitors, sessions, ender};
+    Strays strays_{state, loop, monitors, sessions, ender, processes};
 };
+
+TEST_F(StraysTest, LooksNowAndThenOnlyWhileNothingIsStarted) {
+    processes.newest_pid = 1234;
+    std::size_t looks = 0;
+    const auto beats = [&](unsigned count) {
+        for (unsigned i = 0; i < count; ++i) {
+            strays_.look();
+            looks += loop.jobs();
+            loop.run_jobs();
+        }
+        return std::exchange(looks, 0);
+    };
+    EXPECT_EQ(beats(1 + kQuietBeats), 1 + kQuietBeats);
+    EXPECT_EQ(beats(10 * kQuietBeats), 10U);
+    processes.newest_pid = 1235;
+    EXPECT_EQ(beats(kQuietBeats), kQuietBeats) << "somebody may have come";
+    EXPECT_EQ(beats(10 * kQuietBeats), 10U);
+    processes.newest_pid = 0;
+    EXPECT_EQ(beats(3 * kQuietBeats), 3 * kQuietBeats) << "where it is not known, always";
+}
+
+TEST_F(StraysTest, HasItsSecondSightOfOneAtOnceHoweverQuietItIs) {
+    processes.newest_pid = 1234;
+    for (unsigned i = 0; i < 2 * kQuietBeats; ++i) look_twice();
+    find("deploy");
+    for (unsigned i = 0; i <= kQuietBeats; ++i) {
+        strays_.look();
+        loop.run_jobs();
+    }
+    EXPECT_EQ(ender.ended.size(), 1U);
+}
 
 TEST_F(StraysTest, EndsAManagedLoginThatNoSessionHoldsAtTheSecondSight) {
     find("deploy");

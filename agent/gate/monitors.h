@@ -34,6 +34,8 @@ public:
     // The logind session in whose scope it sits, whoever made that; empty for none.
     virtual std::string scope_of(const ProcessId& process) const = 0;
     virtual std::optional<std::uint32_t> own_audit_session_of(const ProcessId& process) const = 0;
+    // The pid of the process that was started last; 0 where that is not known.
+    virtual pid_t newest() const = 0;
 };
 
 class ProcProcesses : public Processes {
@@ -51,6 +53,7 @@ public:
     std::optional<std::uint32_t> own_audit_session_of(const ProcessId& process) const override {
         return agent::own_audit_session_of(process);
     }
+    pid_t newest() const override { return agent::newest_process(); }
 };
 
 class Monitors {

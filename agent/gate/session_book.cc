@@ -62,6 +62,7 @@ void SessionBook::goodbye() {
 }
 
 void SessionBook::sweep() {
+    if (table_.all().empty()) return;
     if (std::exchange(is_sweeping_, true)) return; // the next beat looks again
     auto dead = std::make_shared<std::vector<BoundSession>>();
     loop_.work([this, dead] { *dead = table_.drop_dead(); },

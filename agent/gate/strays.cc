@@ -14,11 +14,21 @@ constexpr const char* kStuck = "logind has lost the session that was being opene
 
 } // namespace
 
+bool Strays::may_skip() {
+    const pid_t newest = processes_.newest();
+    const bool is_quiet = newest != 0 && newest == newest_ && seen_.empty();
+    newest_ = newest;
+    quiet_beats_ = is_quiet ? quiet_beats_ + 1 : 0;
+    return quiet_beats_ > kQuietBeats && quiet_beats_ % kQuietBeats != 0;
+}
+
 void Strays::look() {
+    auto slow = slow_logins();
+    if (may_skip() && slow.empty()) return;
     if (std::exchange(is_looking_, true)) return;
     auto found = std::make_shared<Found>();
     loop_.work(
-        [this, found, slow = slow_logins()] {
+        [this, found, slow = std::move(slow)] {
             found->strays = ender_.strays();
             for (const Stray& login : slow) {
                 if (ender_.is_without_session(login.monitor)) found->stuck.push_back(login);

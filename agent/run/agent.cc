@@ -98,7 +98,7 @@ struct Agent::Parts {
           keys(state, fetches, monitors, processes),
           accounts(state, loop, monitors, sessions, processes),
           step_ups(state, loop, hub, monitors, sessions, processes),
-          strays(state, loop, monitors, sessions, *ender),
+          strays(state, loop, monitors, sessions, *ender, processes),
           front(state, keys, accounts, sessions, step_ups, helper.uid),
           disk(loop),
           reports(state, hub),

@@ -26,6 +26,9 @@ struct ProcessFacts {
 
 std::optional<ProcessFacts> facts_of(pid_t pid);
 std::vector<ProcessFacts> all_processes();
+// The pid that was given out last, so that two equal answers mean that nothing was started; 0 where the
+// kernel does not say.
+pid_t newest_process();
 
 // "12" where a line of /proc/PID/cgroup has the part session-12.scope, else empty.
 std::string scope_of(pid_t pid);

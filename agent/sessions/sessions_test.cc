@@ -50,6 +50,15 @@ TEST(ProcessTest, CountsAsGoneOnceItIsAZombie) {
     ::waitpid(pid, nullptr, 0);
 }
 
+TEST(ProcessTest, TellsWhetherAnythingWasStarted) {
+    const pid_t before = newest_process();
+    ASSERT_NE(before, 0);
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    ::waitpid(child, nullptr, 0);
+    EXPECT_NE(newest_process(), before);
+}
+
 TEST(ProcessTest, MayHaveAnyName) {
     ProcessTree tree(1, [](int report_fd) {
         ProcessTree::start(report_fd, [](int) { ::prctl(PR_SET_NAME, ") Z 1 (", 0, 0, 0); });
