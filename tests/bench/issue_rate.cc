@@ -3,7 +3,7 @@
 // question at a time, each question for a key whose unlock has no certificate yet. The floor, in turn with it
 // in this process: bare commits by SQLite on the same disk.
 //
-//   issue_rate FOLDER LOGIN AGENTS ROUNDS <lines       FOLDER: for the floor's database
+//   issue_rate FOLDER LOGIN AGENTS ROUNDS <lines       FOLDER: for the floor's database; -: no floor
 //
 // stdin: a join token for AGENTS VMs, then one fingerprint a line, each asked for once. Prints JSON.
 
@@ -112,6 +112,11 @@ private:
     Status status_;
 };
 
+Result<double> floor_of(const Plan& plan, unsigned writers) {
+    if (plan.folder == "-") return 0.0; // another store's, measured elsewhere
+    return commits_per_second(plan.folder, writers, kFloorSeconds);
+}
+
 Status run(char** words) {
     LK_TRY(plan, read_plan(words));
     Fleet fleet(plan);
@@ -121,13 +126,13 @@ Status run(char** words) {
     std::vector<double> issues;
     std::vector<double> ratios;
     for (int round = 0; round < plan.rounds; ++round) {
-        LK_TRY(one, commits_per_second(plan.folder, 1, kFloorSeconds));
+        LK_TRY(one, floor_of(plan, 1));
         LK_TRY(issued, fleet.issues_per_second());
-        LK_TRY(many, commits_per_second(plan.folder, plan.agents, kFloorSeconds));
+        LK_TRY(many, floor_of(plan, plan.agents));
         alone.push_back(one);
         sharing.push_back(many);
         issues.push_back(issued);
-        ratios.push_back(issued / std::max(one, many));
+        ratios.push_back(one > 0 ? issued / std::max(one, many) : 0);
     }
     std::printf(
         "{\"issues_per_second\": %.0f, \"issued\": %zu, \"commits_one_writer\": %.0f, "

@@ -20,10 +20,10 @@ TOKEN = re.compile(r"lk1\.\S+")
 
 
 class Stand:
-    """`login` is the Unix account, here, that the seeded people may use on every VM. `hub`: settings of the broker's."""
+    """`login` is the Unix account, here, that the seeded people may use on every VM. `hub`, `store`: settings of the broker's."""
 
-    def __init__(self, hub=None):
-        self.place = Place()
+    def __init__(self, hub=None, store=None, place=None):
+        self.place = place or Place()
         self.build = Build(BUILD).install(self.place.folder("programs"))
         self.seeders = self.place.folder("bench")
         for name in ("seed_ledger", "seed_fleet"):
@@ -31,7 +31,7 @@ class Stand:
         self.login = self.place.account("bench")
         # Without PAM, sshd takes the "!" of a new account for locked.
         subprocess.run(["usermod", "-p", "*", self.login], check=True, stdin=subprocess.DEVNULL)
-        self.broker = Broker(self.place, self.build, Network(), hub=hub)
+        self.broker = Broker(self.place, self.build, Network(), hub=hub, store=store)
         self.vm = None
         self.burdened = None
 
@@ -99,8 +99,8 @@ class Stand:
 
 
 @contextlib.contextmanager
-def new_stand(hub=None):
-    stand = Stand(hub)
+def new_stand(hub=None, store=None, place=None):
+    stand = Stand(hub, store, place)
     try:
         yield stand
     finally:
