@@ -210,6 +210,14 @@ TEST(TlsIdentity, RefusesAnIdentityThatIsNotEd25519) {
     EXPECT_EQ(configure_tls(context.get(), TlsSide::kServer, ecdsa).error().code, Code::kUsage);
 }
 
+TEST(TlsIdentity, KeepsNoBuffersForAConnectionThatIsIdle) {
+    const PrivateKey key = new_key();
+    for (const TlsSide side : {TlsSide::kServer, TlsSide::kClient}) {
+        const ContextHandle context = ours(side, key);
+        EXPECT_NE(SSL_CTX_get_mode(context.get()) & SSL_MODE_RELEASE_BUFFERS, 0) << "30 KiB for each agent";
+    }
+}
+
 TEST(TlsIdentity, GivesNoSessionToResume) {
     const ContextHandle client = ours(TlsSide::kClient, new_key());
     const ContextHandle server = ours(TlsSide::kServer, new_key());
