@@ -2,6 +2,7 @@
 #include "broker/daemon/config.h"
 
 #define TOML_EXCEPTIONS 0
+#include <arpa/inet.h>
 #include <unistd.h>
 
 #include <toml++/toml.h>
@@ -14,6 +15,13 @@ namespace latchkey::daemon {
 namespace {
 
 constexpr std::size_t kConfigLimit = 256 * 1024;
+
+// 127.0.0.0/8 or ::1, with a port behind it.
+bool is_loopback(const std::string& listen) {
+    const std::string host = listen.substr(0, listen.rfind(':'));
+    in_addr v4{};
+    return host == "[::1]" || (::inet_pton(AF_INET, host.c_str(), &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
+}
 
 // Reads one table; remembers the first fault, with the line where it stands, and which keys were asked for.
 class Section {
@@ -45,6 +53,20 @@ public:
                 fault(*node, key,
                       "wants a number from " + std::to_string(least) + " to " + std::to_string(most));
             }
+        }
+    }
+    void flag(std::string_view key, bool& into) {
+        if (const toml::node* node = find(key)) {
+            const auto value = node->value_exact<bool>();
+            value ? void(into = *value) : fault(*node, key, "wants true or false");
+        }
+    }
+    // An address that others than this machine reach is taken only where it is said to be meant.
+    void loopback(std::string_view key, const std::string& value, bool allow_remote,
+                  const std::string& otherwise) {
+        const toml::node* node = find(key);
+        if (node != nullptr && !value.empty() && !allow_remote && !is_loopback(value)) {
+            fault(*node, key, "wants a loopback address: " + otherwise);
         }
     }
     void texts(std::string_view key, std::vector<std::string>& into) {
@@ -201,6 +223,13 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
     hub.number("handshakes_per_second", config.hub.handshakes_per_second, 1, 100'000);
     hub.refuse_unknown();
 
+    Section metrics = section("metrics");
+    metrics.text("listen", config.metrics.listen);
+    metrics.flag("allow_remote", config.metrics.allow_remote);
+    metrics.loopback("listen", config.metrics.listen, config.metrics.allow_remote,
+                     "nobody is asked who reads the figures; allow_remote = true where a firewall guards it");
+    metrics.refuse_unknown();
+
     Section store = section("store");
     store.text("plugin", config.store.plugin);
     store.rest(config.store.settings);
@@ -234,7 +263,7 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
                 status = fail(Code::kConfig,
                               file.string() + " line " + std::to_string(node.source().begin.line) + ": " +
                                   std::string(name.str()) + " is not a section that we know",
-                              "the sections are broker, door, hub, store, signer, factors, limits");
+                              "the sections are broker, door, hub, metrics, store, signer, factors, limits");
             }
         }
     }
@@ -278,6 +307,8 @@ std::string config_text(const Config& config) {
     text += "\naddress = " + quoted(config.door.address) + " # what people type\n";
     text += "\n[hub] # agents, by TLS\nlisten = " + quoted(config.hub.listen);
     text += "\naddress = " + quoted(config.hub.address) + " # what join tokens name\n";
+    if (!config.metrics.listen.empty())
+        text += "\n[metrics] # for Prometheus\nlisten = " + quoted(config.metrics.listen) + "\n";
     text += "\n[store]\nplugin = " + quoted(config.store.plugin) + "\n";
     text += "\n[signer]\nplugin = " + quoted(config.signer.plugin);
     text += "\nuser = " + quoted(config.signer.user) + "\n";

@@ -49,6 +49,11 @@ struct Config {
     } hub;
 
     struct {
+        std::string listen;        // address:port; empty: no metrics
+        bool allow_remote = false; // else a loopback address only
+    } metrics;
+
+    struct {
         std::string plugin = "sqlite";
         PluginSettings settings; // sqlite: path
     } store;

@@ -82,6 +82,17 @@ TEST(BrokerConfig, RefusesARelativePath) {
     EXPECT_NE(fault("[broker]\nstate_dir = \"lk\"\n").find("wants an absolute path"), std::string::npos);
 }
 
+TEST(BrokerConfig, TellsFiguresToThisMachineAlone) {
+    for (const char* listen : {"127.0.0.1:9464", "127.9.9.9:1", "[::1]:9464", ""}) {
+        EXPECT_TRUE(parse("[metrics]\nlisten = \"" + std::string(listen) + "\"\n")) << listen;
+    }
+    for (const char* listen : {"0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464", "localhost:9464"}) {
+        const std::string text = "[metrics]\nlisten = \"" + std::string(listen) + "\"\n";
+        EXPECT_NE(fault(text).find("line 2: metrics.listen wants a loopback address"), std::string::npos);
+        EXPECT_TRUE(parse(text + "allow_remote = true\n")) << listen;
+    }
+}
+
 TEST(BrokerConfig, SaysThatThereIsNoFile) {
     const auto config = read_config("/nonexistent/latchkeyd.toml");
     ASSERT_FALSE(config);

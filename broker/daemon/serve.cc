@@ -8,6 +8,7 @@
 
 #include "broker/daemon/account.h"
 #include "broker/daemon/descriptors.h"
+#include "broker/daemon/figures.h"
 #include "broker/daemon/hub_fleet.h"
 #include "broker/daemon/keys_on_disk.h"
 #include "broker/daemon/running.h"
@@ -175,12 +176,15 @@ Status serve(const Config& config, const ServeOptions& options) {
                                     .conversation = {},
                                     .transport = {}}));
 
+    LK_TRY(figures, Figures::start(config, {issuer, *hub, *door}));
+
     spdlog::info("start broker door={} hub={} key={}", config.door.address, config.hub.address,
                  keys.identity.public_key().fingerprint().str());
     tell_ready(options.ready_fd);
     int signal = 0;
     ::sigwait(&ending, &signal);
     spdlog::info("stop broker signal={}", signal);
+    figures.reset();
     door->stop();
     hub->stop();
     return {};

@@ -126,6 +126,10 @@ std::uint16_t Door::port() const {
     return ntohs(v4.sin_port);
 }
 
+void Door::describe(metrics::Registry& registry) const {
+    registry.add("latchkey_door_connections_total", "Connections that people opened.", counts_.connections);
+}
+
 void Door::log(LogLevel level, std::string_view line) const {
     if (parts_.log) parts_.log(level, line);
 }
@@ -158,6 +162,7 @@ void Door::accept_one(int listener) {
         }
         return;
     }
+    counts_.connections.add();
     auto ticket = admission_.admit(address_group(peer));
     if (!ticket) {
         (void)!::send(socket.get(), kFull.data(), kFull.size(), MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -20,6 +20,7 @@
 #include "broker/door/conversation.h"
 #include "broker/door/host_key.h"
 #include "broker/door/login.h"
+#include "broker/metrics/registry.h"
 #include "core/base/unique_handle.h"
 
 namespace latchkey::door {
@@ -53,6 +54,8 @@ public:
 
     std::uint16_t port() const; // of the first address
 
+    void describe(metrics::Registry& registry) const;
+
 private:
     struct Guest {
         std::thread thread;
@@ -70,6 +73,9 @@ private:
     const Settings settings_;
     HostKey host_key_;
     Admission admission_;
+    struct {
+        metrics::Counter connections;
+    } counts_;
     UniqueFd stop_; // eventfd, readable once stop() was called; every wait polls it
     std::vector<UniqueFd> listeners_;
     std::thread acceptor_;

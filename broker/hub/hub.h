@@ -16,6 +16,7 @@
 #include "broker/hub/receipts.h"
 #include "broker/issue/issuer.h"
 #include "broker/ledger/ledger.h"
+#include "broker/metrics/registry.h"
 #include "broker/unlock/factors.h"
 #include "core/base/clock.h"
 #include "core/keys/private_key.h"
@@ -78,6 +79,8 @@ public:
     Micros last_heard(VmId vm) const;    // 0: not since this hub began
     bool has_step_up(VmId vm) const;     // connected, and its agent asks about sudo
     std::size_t connected_count() const; // here
+
+    void describe(metrics::Registry& registry) const;
 
 private:
     struct State;

@@ -51,6 +51,28 @@ Result<revocation::RevocationSet> read_set(ledger::Transaction& t, Epoch epoch) 
 
 } // namespace
 
+bool is_refusal(Code code) {
+    return code == Code::kRefused || code == Code::kExpired || code == Code::kLocked ||
+           code == Code::kNotFound || code == Code::kRevoked;
+}
+
+void Issuer::describe(metrics::Registry& registry) const {
+    const std::string issues = "latchkey_certificate_issues_total";
+    const std::string of_issues = "Certificates asked for, by outcome; issued ones are recorded.";
+    registry.add(issues, of_issues, counts_.issued, {{"outcome", "issued"}});
+    registry.add(issues, of_issues, counts_.refused, {{"outcome", "refused"}});
+    registry.add(issues, of_issues, counts_.failed, {{"outcome", "failed"}});
+    registry.add("latchkey_certificate_issue_duration_seconds",
+                 "Planning, signing and recording a certificate.", counts_.issuing);
+    const std::string fetches = "latchkey_fetches_total";
+    const std::string of_fetches = "Questions of VMs whether a key may log in, by the answer.";
+    registry.add(fetches, of_fetches, counts_.allowed, {{"decision", "allow"}});
+    registry.add(fetches, of_fetches, counts_.denied, {{"decision", "deny"}});
+    registry.add(fetches, of_fetches, counts_.not_judged, {{"decision", "error"}});
+    registry.add("latchkey_fetch_duration_seconds", "Judging a VM's question, with a new certificate if due.",
+                 counts_.judging);
+}
+
 Result<std::vector<keys::PublicKey>> Issuer::ca_keys() {
     {
         const std::lock_guard lock(ca_mutex_);
@@ -119,8 +141,15 @@ Result<std::optional<Issuer::Subject>> Issuer::read_subject(ledger::Transaction&
     return std::optional(std::move(subject));
 }
 
-// Plan, sign, verify what came back, record: only the row that the ledger made durable is returned.
 Result<ledger::CertificateRow> Issuer::make(const Subject& subject, const std::string& actor) {
+    const metrics::Stopwatch watch(counts_.issuing);
+    auto made = make_one(subject, actor);
+    (made ? counts_.issued : is_refusal(made.error().code) ? counts_.refused : counts_.failed).add();
+    return made;
+}
+
+// Plan, sign, verify what came back, record: only the row that the ledger made durable is returned.
+Result<ledger::CertificateRow> Issuer::make_one(const Subject& subject, const std::string& actor) {
     if (!subject.unlock) return fail(Code::kExpired, "the unlock has ended", "run: unlock");
     const Micros now = parts_.clock.now();
     LK_TRY(plan, policy::plan_certificate(subject.rules, subject.unlock->ends_at - now, settings_.max_ttl));

@@ -14,6 +14,7 @@
 #include "broker/issue/deny_log.h"
 #include "broker/ledger/ledger.h"
 #include "broker/ledger/model.h"
+#include "broker/metrics/registry.h"
 #include "broker/policy/policy.h"
 #include "broker/signer/client.h"
 #include "core/base/clock.h"
@@ -27,6 +28,9 @@ struct Settings {
     Micros max_ttl = from_seconds(3600); // of a certificate; a rule's ttl may be shorter
     Micros back_date = from_seconds(60); // valid_after = now - this, for VMs whose clock is behind
 };
+
+// The codes by which issuing says "no" rather than "not now".
+bool is_refusal(Code code);
 
 class Issuer {
 public:
@@ -67,6 +71,8 @@ public:
     Result<std::vector<keys::PublicKey>> ca_keys();
     void forget_ca_keys();
 
+    void describe(metrics::Registry& registry) const;
+
 private:
     // Who asks, as one snapshot of the ledger shows it.
     struct Subject {
@@ -83,6 +89,7 @@ private:
     Result<bool> is_revoked(ledger::Transaction& t, const ledger::User& user,
                             const ledger::CertificateRow& row, const VmName& vm);
     Result<ledger::CertificateRow> make(const Subject& subject, const std::string& actor);
+    Result<ledger::CertificateRow> make_one(const Subject& subject, const std::string& actor);
     // The subject's certificate where it still does; nullopt where a new one is due.
     Result<std::optional<ledger::CertificateRow>> usable(const Subject& subject);
     Result<ledger::CertificateRow> current_at(const VmName& vm, const ledger::Key& key,
@@ -92,6 +99,16 @@ private:
 
     const Parts parts_;
     const Settings settings_;
+    struct {
+        metrics::Counter issued;
+        metrics::Counter refused;
+        metrics::Counter failed;
+        metrics::Histogram issuing;
+        metrics::Counter allowed;
+        metrics::Counter denied;
+        metrics::Counter not_judged;
+        metrics::Histogram judging;
+    } counts_;
     DenyLog denies_;
     std::mutex ca_mutex_;
     std::vector<keys::PublicKey> ca_keys_;

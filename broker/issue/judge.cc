@@ -69,7 +69,7 @@ protocol::Grant allow(const protocol::Fetch& fetch, const UserName& user, const 
     return grant;
 }
 
-std::string describe(const policy::SudoPolicy& sudo) {
+std::string in_words(const policy::SudoPolicy& sudo) {
     switch (sudo.rule) {
         case protocol::SudoRule::kUnsaid:
             return "as the VM itself is set up";
@@ -81,12 +81,6 @@ std::string describe(const policy::SudoPolicy& sudo) {
             break;
     }
     return "never";
-}
-
-// The codes by which issuing says "no" rather than "not now".
-bool is_refusal(Code code) {
-    return code == Code::kRefused || code == Code::kExpired || code == Code::kLocked ||
-           code == Code::kNotFound || code == Code::kRevoked;
 }
 
 } // namespace
@@ -121,8 +115,16 @@ Result<protocol::Grant> Issuer::judge(const ledger::Vm& vm, const protocol::Fetc
 }
 
 Result<protocol::Grant> Issuer::grant_for(const ledger::Vm& vm, const protocol::Fetch& fetch) {
-    LK_TRY(grant, judge(vm, fetch));
-    if (grant.decision != protocol::GrantDecision::kAllow) record_denial(vm, fetch, grant);
+    const metrics::Stopwatch watch(counts_.judging);
+    auto grant = judge(vm, fetch);
+    if (!grant) {
+        counts_.not_judged.add();
+    } else if (grant->decision == protocol::GrantDecision::kAllow) {
+        counts_.allowed.add();
+    } else {
+        counts_.denied.add();
+        record_denial(vm, fetch, *grant);
+    }
     return grant;
 }
 
@@ -207,7 +209,7 @@ Result<Issuer::Explanation> Issuer::explain(const UserName& user_name, const Log
     }
     const policy::Decision decision = policy::decide(found.user, rules, login, found.vm);
     checks.push_back("policy: " + decision.reason);
-    if (decision.is_allowed()) checks.push_back("sudo: " + describe(policy::sudo_policy(decision.rules)));
+    if (decision.is_allowed()) checks.push_back("sudo: " + in_words(policy::sudo_policy(decision.rules)));
     const Micros now = parts_.clock.now();
     bool is_unlocked = false;
     for (const Subject& subject : found.subjects) {

@@ -14,7 +14,7 @@ PROGRAMS = {"latchkey": ("latchkey.1", True), "latchkeyd": ("latchkeyd.8", True)
             "latchkey-agent": ("latchkey-agent.8", True), "latchkey-signer": ("latchkey-signer.8", False)}
 # Configuration file's man page -> the source that reads it, and how a key looks there.
 KEYS = {"latchkey-agent.toml.5": ("agent/config/agent_config.cc", r'key == "(\w+)"'),
-        "latchkeyd.toml.5": ("broker/daemon/config.cc", r'\.(?:text|path|number|texts|addresses)\("(\w+)"'),
+        "latchkeyd.toml.5": ("broker/daemon/config.cc", r'\.(?:text|path|number|texts|addresses|flag)\("(\w+)"'),
         "pam_latchkey.8": ("pam/options.cc", r'(?:==|starts_with\() ?"(\w+)')}
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
