@@ -11,6 +11,9 @@ Result<std::unique_ptr<Figures>> Figures::start(const Config& config, const Room
     metrics::Registry& registry = figures->registry_;
     metrics::add_process(registry);
     metrics::add_build(registry, LK_VERSION);
+    rooms.ledger.describe(registry);
+    rooms.factors.describe(registry);
+    rooms.signer.describe(registry);
     rooms.issuer.describe(registry);
     rooms.hub.describe(registry);
     rooms.door.describe(registry);

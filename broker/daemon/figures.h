@@ -16,6 +16,9 @@ namespace latchkey::daemon {
 class Figures {
 public:
     struct Rooms {
+        const ledger::Ledger& ledger;
+        const unlock::Factors& factors;
+        const signer::SignerClient& signer;
         const issue::Issuer& issuer;
         const hub::Hub& hub;
         const door::Door& door;

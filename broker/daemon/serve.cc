@@ -168,6 +168,7 @@ Status serve(const Config& config, const ServeOptions& options) {
                                     .log = log_as<door::LogLevel>("door")},
                                    {.listen = config.door.listen,
                                     .login_grace = from_seconds(config.door.login_grace_seconds),
+                                    .waiting = config.door.max_logins,
                                     .admission = {.connections = config.door.max_logins,
                                                   .unauthenticated = config.door.max_unauthenticated,
                                                   .unauthenticated_per_address =
@@ -176,7 +177,7 @@ Status serve(const Config& config, const ServeOptions& options) {
                                     .conversation = {},
                                     .transport = {}}));
 
-    LK_TRY(figures, Figures::start(config, {issuer, *hub, *door}));
+    LK_TRY(figures, Figures::start(config, {*ledger, factors, signer_client, issuer, *hub, *door}));
 
     spdlog::info("start broker door={} hub={} key={}", config.door.address, config.hub.address,
                  keys.identity.public_key().fingerprint().str());

@@ -131,6 +131,7 @@ asio::awaitable<void> Hub::State::keep_time() {
         }
         beat_when_due(now);
         note_seen();
+        look_at_queues();
         tick.expires_after(std::chrono::microseconds(step.value));
         co_await tick.async_wait(kAwait);
     }

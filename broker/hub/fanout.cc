@@ -84,6 +84,7 @@ void Hub::State::tell(const CatchUp& news) {
                 let_go(link);
         }
     }
+    figures.told(news, pushed);
     pushed = std::max(pushed, news.epoch);
 }
 

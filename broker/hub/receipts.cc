@@ -102,6 +102,7 @@ asio::awaitable<void> Hub::State::write_receipts() {
             }
         }
         board.confirm(confirmed, parts.clock.now());
+        figures.confirmed(confirmed, parts.clock.now());
         for (std::size_t i = 0; i < batch.size(); ++i) {
             const LinkPtr& link = batch[i].link;
             if (link->is_leaving && (*checked)[i].receipt.epoch >= link->sent_epoch) link->tls->close();

@@ -26,6 +26,7 @@
 #include "broker/hub/catch_up.h"
 #include "broker/hub/end_waits.h"
 #include "broker/hub/hub.h"
+#include "broker/hub/hub_figures.h"
 #include "broker/hub/link.h"
 #include "broker/issue/deny_log.h"
 #include "broker/ledger/brokers.h"
@@ -67,6 +68,7 @@ struct Hub::State {
     asio::awaitable<void> hold(LinkPtr link, std::string address); // a connection from its start to its end
     asio::awaitable<void> keep_time();
     void note_seen();
+    void look_at_queues(); // figures.cc
 
     // serve.cc
     asio::awaitable<Status> converse(LinkPtr link);
@@ -154,8 +156,9 @@ struct Hub::State {
 
     const Parts parts;
     const Settings settings;
-    Board board;                 // any thread
-    EndWaits ends;               // any thread
+    Board board;   // any thread
+    EndWaits ends; // any thread
+    HubFigures figures;
     issue::DenyLog lines_of_vms; // any thread
     issue::DenyLog sudo_denials; // any thread
 

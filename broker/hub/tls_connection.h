@@ -45,6 +45,7 @@ public:
     bool is_open() const { return is_open_; }
     bool was_too_slow() const { return was_too_slow_; }
     std::uint64_t written_bytes() const { return written_bytes_; } // so far
+    std::size_t queued_bytes() const { return queued_bytes_; }
 
 private:
     asio::awaitable<bool> wait(asio::ip::tcp::socket::wait_type type);

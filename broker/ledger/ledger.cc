@@ -6,6 +6,7 @@
 #include "broker/ledger/connector.h"
 #include "broker/ledger/contradictions.h"
 #include "broker/ledger/ear.h"
+#include "broker/ledger/figures.h"
 #include "broker/ledger/listeners.h"
 #include "broker/ledger/migrations.h"
 #include "broker/ledger/random_word.h"
@@ -67,6 +68,7 @@ struct Ledger::State {
     State(Sealer keys, plugin_host::Store& store) : sealer(std::move(keys)), connector(store) {}
     Sealer sealer;
     TamperLog tampered;
+    LedgerFigures figures;
     Connector connector;
     Listeners listeners;
     std::unique_ptr<Readers> readers;
@@ -116,6 +118,13 @@ Result<std::unique_ptr<Ledger>> Ledger::open(plugin_host::Store& store, Options 
     return std::unique_ptr<Ledger>(new Ledger(std::move(state)));
 }
 
+void Ledger::describe(metrics::Registry& registry) const {
+    state_->figures.describe(registry);
+    state_->writer->figures().describe(registry);
+    registry.add_counter("latchkey_tampered_rows_total", "Different rows that failed their MAC.",
+                         [this] { return static_cast<double>(tampered_rows()); });
+}
+
 std::uint64_t Ledger::tampered_rows() const {
     return state_->tampered.count();
 }
@@ -133,11 +142,17 @@ void Ledger::on_policy_change(std::function<void()> listener) {
 }
 
 Status Ledger::run_read(const std::function<Status(Transaction&)>& job) {
-    return state_->readers->run(job);
+    const metrics::Stopwatch watch(state_->figures.reading);
+    Status status = state_->readers->run(job);
+    if (LedgerFigures::is_failure(status)) state_->figures.reads_failed.add();
+    return status;
 }
 
 Status Ledger::run_write(const std::function<Status(Transaction&)>& job) {
-    return state_->writer->run(job);
+    const metrics::Stopwatch watch(state_->figures.writing);
+    Status status = state_->writer->run(job);
+    if (LedgerFigures::is_failure(status)) state_->figures.writes_failed.add();
+    return status;
 }
 
 } // namespace latchkey::ledger

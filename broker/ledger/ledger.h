@@ -23,6 +23,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "broker/metrics/registry.h"
 #include "broker/plugin_host/store.h"
 #include "core/base/clock.h"
 #include "core/base/names.h"
@@ -108,6 +109,8 @@ public:
     // How many different rows have failed their MAC since the start. Each is one error line in the log and
     // one audit row "row.tampered".
     std::uint64_t tampered_rows() const;
+
+    void describe(metrics::Registry& registry) const;
 
     // Listeners must return at once (post elsewhere). They are called on the writer thread for our own
     // commits, on lk-ledger-ear for those of other brokers on the same database, one at a time; perhaps once

@@ -94,6 +94,7 @@ Status Writer::run(const Job& job) {
                     "try again");
     }
     waiting_.push_back(&waiting);
+    figures_.waiting.set(static_cast<std::int64_t>(waiting_.size()));
     work_.notify_one();
     waiting.done.wait(lock, [&] { return waiting.is_done; });
     return std::move(waiting.outcome);
@@ -123,12 +124,15 @@ void Writer::loop() {
             serve(batch);
             last_size_ = batch.size();
             last_took_ = std::chrono::steady_clock::now() - since;
+            figures_.committing.observe(last_took_);
+            figures_.jobs.observe(static_cast<double>(last_size_));
             lock.lock();
         }
         for (Waiting* one : batch) {
             one->is_done = true;
             one->done.notify_one(); // under the lock: the caller owns it and is gone after
         }
+        figures_.waiting.set(static_cast<std::int64_t>(waiting_.size()));
         if (is_stopping_ && waiting_.empty()) return;
     }
 }
@@ -155,6 +159,7 @@ void Writer::serve(const std::vector<Waiting*>& batch) {
         std::this_thread::sleep_for(pause_after(attempt));
     }
     if (status) {
+        if (scratch.head) figures_.sequence.set(static_cast<std::int64_t>(scratch.head->sequence));
         parts_.listeners.tell(scratch);
         return;
     }

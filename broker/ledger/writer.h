@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "broker/ledger/connector.h"
+#include "broker/ledger/figures.h"
 #include "broker/ledger/ledger.h"
 #include "broker/ledger/listeners.h"
 #include "broker/ledger/tamper_log.h"
@@ -41,6 +42,7 @@ public:
 
     Status run(const Job& job);
     void wake(); // there is a tampered row to be told
+    const WriterFigures& figures() const { return figures_; }
 
 private:
     struct Waiting {
@@ -67,6 +69,7 @@ private:
     std::unique_ptr<plugin_host::Connection> connection_; // the thread's own; empty after it was lost
     std::size_t last_size_ = 0; // of the last commit, and how long it took: the thread's own
     std::chrono::nanoseconds last_took_{};
+    WriterFigures figures_;
     std::mutex mutex_;
     std::condition_variable work_;
     std::deque<Waiting*> waiting_;

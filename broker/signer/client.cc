@@ -72,10 +72,22 @@ void SignerClient::give_back(std::optional<posix::Stream> stream) {
     returned_.notify_one();
 }
 
+void SignerClient::describe(metrics::Registry& registry) const {
+    registry.add("latchkey_signer_request_duration_seconds",
+                 "A question to the signer, with its wait for a connection.", asking_);
+    registry.add("latchkey_signer_failures_total", "Questions that the signer did not answer.", unanswered_);
+}
+
+Result<protocol::Frame> SignerClient::ask(ByteView request) {
+    const metrics::Stopwatch watch(asking_);
+    auto answer = ask_over(request, posix::Deadline::after(options_.deadline));
+    if (!answer) unanswered_.add();
+    return answer;
+}
+
 // A connection that lay idle may have lost its other end meanwhile: then once more on a fresh one. Signing
 // twice does no harm: only what comes back is recorded.
-Result<protocol::Frame> SignerClient::ask(ByteView request) {
-    const auto deadline = posix::Deadline::after(options_.deadline);
+Result<protocol::Frame> SignerClient::ask_over(ByteView request, const posix::Deadline& deadline) {
     for (;;) {
         bool is_fresh = false;
         auto stream = borrow(deadline, is_fresh);

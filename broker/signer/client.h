@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/metrics/registry.h"
 #include "core/base/bytes.h"
 #include "core/base/clock.h"
 #include "core/base/result.h"
@@ -47,8 +48,11 @@ public:
     Result<Bytes> sign(ByteView to_be_signed) override;
     Result<std::vector<keys::PublicKey>> public_keys() override;
 
+    void describe(metrics::Registry& registry) const;
+
 private:
     Result<protocol::Frame> ask(ByteView request);
+    Result<protocol::Frame> ask_over(ByteView request, const posix::Deadline& deadline);
     Result<posix::Stream> borrow(const posix::Deadline& deadline, bool& is_fresh);
     void give_back(std::optional<posix::Stream> stream);
 
@@ -58,6 +62,8 @@ private:
     std::condition_variable returned_;
     std::vector<posix::Stream> idle_;
     unsigned in_use_ = 0;
+    metrics::Histogram asking_;
+    metrics::Counter unanswered_;
 };
 
 } // namespace latchkey::signer

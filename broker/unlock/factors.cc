@@ -27,6 +27,29 @@ std::string detail(std::string_view kind, std::string_view reason, const std::st
     return json + "\"from\":\"" + from + "\"}";
 }
 
+// Which figure an outcome belongs to; a plugin's own words count as wrong.
+struct OutcomeName {
+    std::string_view reason;
+    std::string_view label;
+};
+constexpr std::array<OutcomeName, 8> kOutcomes = {{{"", "accepted"},
+                                                   {"wrong code", "wrong"},
+                                                   {"code used before", "used_before"},
+                                                   {"blocked", "blocked"},
+                                                   {"account locked", "locked"},
+                                                   {"no factor", "no_factor"},
+                                                   {"factor not available", "not_available"},
+                                                   {"", "error"}}};
+
+std::size_t outcome_index(const Result<Outcome>& outcome) {
+    if (!outcome) return kOutcomes.size() - 1;
+    if (outcome->accepted) return 0;
+    for (std::size_t i = 1; i + 1 < kOutcomes.size(); ++i) {
+        if (kOutcomes[i].reason == outcome->reason) return i;
+    }
+    return 1;
+}
+
 bool is_plain_words(std::string_view text) {
     for (const char c : text) {
         const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -111,6 +134,23 @@ Result<Outcome> Factors::step_up(RowId user, std::string_view answer, const std:
 }
 
 Result<Outcome> Factors::judge(RowId user, std::string_view answer, const Use& use) {
+    const metrics::Stopwatch watch(judging_);
+    auto outcome = judge_answer(user, answer, use);
+    checks_[outcome_index(outcome)].add();
+    return outcome;
+}
+
+void Factors::describe(metrics::Registry& registry) const {
+    for (std::size_t i = 0; i < checks_.size(); ++i) {
+        registry.add("latchkey_factor_checks_total",
+                     "Second factors judged, for unlocks and sudo, by outcome.", checks_[i],
+                     {{"outcome", std::string(kOutcomes[i].label)}});
+    }
+    registry.add("latchkey_factor_check_duration_seconds", "Judging a second factor, with its record.",
+                 judging_);
+}
+
+Result<Outcome> Factors::judge_answer(RowId user, std::string_view answer, const Use& use) {
     const Turn turn(*this, user);
     LK_TRY(standing, ledger_.read([&](ledger::Transaction& t) -> Result<Standing> {
         Standing found;

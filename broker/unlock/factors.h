@@ -5,6 +5,7 @@
 // thread. One check a user at a time in this process; others wait their turn. The ledger and the clock
 // outlive it.
 
+#include <array>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -19,6 +20,7 @@
 
 #include "broker/ledger/ledger.h"
 #include "broker/ledger/model.h"
+#include "broker/metrics/registry.h"
 #include "broker/plugin_host/factor.h"
 #include "core/base/clock.h"
 #include "core/base/result.h"
@@ -72,6 +74,8 @@ public:
     plugin_host::Factor* plugin(std::string_view kind) const;
     std::vector<std::string> kinds() const;
 
+    void describe(metrics::Registry& registry) const;
+
     const Options& options() const { return options_; }
     ledger::Ledger& ledger() const { return ledger_; }
 
@@ -85,7 +89,8 @@ private:
         std::string_view denial; // audit action of what is denied without looking at the code
         Effect effect;
     };
-    Result<Outcome> judge(RowId user, std::string_view answer, const Use& use);
+    Result<Outcome> judge(RowId user, std::string_view answer, const Use& use); // and counts it
+    Result<Outcome> judge_answer(RowId user, std::string_view answer, const Use& use);
     Result<Outcome> accept(const ledger::User& user, const ledger::FactorRow& factor,
                            const SecretBytes& next_state, const Use& use);
     Status open(ledger::Transaction& t, RowId user, RowId key, const std::string& actor,
@@ -96,6 +101,8 @@ private:
     std::map<std::string, std::unique_ptr<plugin_host::Factor>, std::less<>> plugins_;
     Options options_;
     Listener listener_;
+    std::array<metrics::Counter, 8> checks_; // by outcome, as describe() names them
+    metrics::Histogram judging_;
     std::mutex mutex_;
     std::condition_variable turn_free_;
     std::set<std::uint64_t> checking_;             // users, under mutex_
