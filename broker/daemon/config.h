@@ -33,8 +33,8 @@ struct Config {
         std::vector<std::string> listen = {"0.0.0.0:2222"};
         std::string address = "broker:2222"; // what people type, for messages: host:port
         std::uint32_t login_grace_seconds = 60;
-        std::uint32_t max_logins = 256;
-        std::uint32_t max_unauthenticated = 64;
+        std::uint32_t max_logins = 1024;
+        std::uint32_t max_unauthenticated = 128;
         std::uint32_t max_unauthenticated_per_address = 8;
     } door;
 

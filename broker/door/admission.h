@@ -1,16 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Who may still connect: counts connections in all, and those that are not logged in yet in all and by
-// address (an IPv6 address counts as its /64). A Ticket is one connection; it may be told once that the login
-// is done, and gives its place back at its end. Any thread; outlives its tickets.
+// Who has a place at the door. A Ticket is one connection that is being served; it gives its place back at
+// its end. Until a connection has proven a registered key it is a stranger's: strangers are counted in all
+// and by address (an IPv6 address counts as its /64), and where somebody waits, a stranger that has had its
+// time is cut, the longest silent first. Whoever has proven a key is never cut for a stranger; of one key so
+// many may be without their second factor at once. Any thread; outlives its tickets.
 
 #include <sys/socket.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "core/base/clock.h"
+#include "core/base/unique_handle.h"
 
 namespace latchkey::door {
 
@@ -19,40 +29,92 @@ std::string address_text(const sockaddr_storage& address);
 // What is counted together: the IPv4 address, the IPv6 /64.
 std::string address_group(const sockaddr_storage& address);
 
+// How long the peer has owed us its next word, by the kernel's clocks; 0 where it waits for ours.
+Micros silence_of(int socket);
+
 class Admission {
 public:
     struct Limits {
-        std::size_t connections = 256;
-        std::size_t unauthenticated = 64;
+        std::size_t connections = 1024;
+        std::size_t unauthenticated = 128; // strangers
         std::size_t unauthenticated_per_address = 8;
+        std::size_t without_factor_per_key = 16;
+        // What a stranger may take while others wait: silence, and time in all. A registered key that is
+        // shown may have to be touched before it signs.
+        Micros silence = from_seconds(2);
+        Micros turn = from_seconds(5);
+        Micros touch = from_seconds(15);
+        std::size_t regulars = 4096; // addresses remembered
     };
-    explicit Admission(Limits limits) : limits_(limits) {}
+    struct Parts {
+        std::function<void()> on_free = [] {}; // any thread, after a place came free
+        std::function<Micros(int socket)> silence = silence_of;
+    };
+    explicit Admission(Limits limits) : Admission(limits, Parts()) {}
+    Admission(Limits limits, Parts parts) : limits_(limits), parts_(std::move(parts)) {}
 
     class Ticket {
     public:
-        Ticket(Admission& owner, std::string group) : owner_(&owner), group_(std::move(group)) {}
+        Ticket(Admission& owner, std::uint64_t id, std::string group)
+            : owner_(&owner), id_(id), group_(std::move(group)) {}
         Ticket(Ticket&& other) noexcept
-            : owner_(other.owner_), group_(std::move(other.group_)), is_logged_in_(other.is_logged_in_) {
-            other.owner_ = nullptr;
-        }
+            : owner_(std::exchange(other.owner_, nullptr)),
+              id_(other.id_),
+              group_(std::move(other.group_)),
+              key_(std::move(other.key_)),
+              is_waiting_for_factor_(other.is_waiting_for_factor_) {}
         ~Ticket();
+        void named_key();  // a registered key was shown, not proven yet
+        void proved_key(); // no stranger any more
+        // False where too many of this key are without their factor: end it then.
+        bool waits_for_factor(const std::string& key);
         void logged_in();
 
     private:
         Admission* owner_;
+        std::uint64_t id_;
         std::string group_;
-        bool is_logged_in_ = false;
+        std::string key_;
+        bool is_waiting_for_factor_ = false;
     };
-    std::optional<Ticket> admit(const std::string& group);
+
+    // Borrows the socket for as long as it takes to duplicate it.
+    std::optional<Ticket> admit(const std::string& group, int socket, Micros now);
+    // Whether admit() would say yes. The silent leave half of the strangers' places to those that speak.
+    bool has_place(const std::string& group, bool has_spoken) const;
+    // Somebody of this group waits for a place: cuts a stranger that is in the way, where one has had its
+    // time. Its place comes free once its thread has seen that. True where one was cut.
+    bool cut_for(const std::string& group, bool has_spoken, Micros now);
+    // Somebody has logged in from there lately.
+    bool is_regular(const std::string& group) const;
+
+    std::size_t connections() const;
+    std::size_t strangers() const;
 
 private:
-    void leave_unauthenticated(const std::string& group); // under mutex_
+    struct Stranger {
+        std::string group;
+        UniqueFd socket; // of our own, so that it is still that connection when we cut it
+        Micros since;
+        bool has_named = false;
+        bool is_cut = false;
+    };
+    bool is_over_share(const std::string& group) const;
+    bool is_full(bool has_spoken) const;    // of strangers
+    void leave_strangers(std::uint64_t id); // under mutex_
+    void leave_waiting(const std::string& key);
+    void remember(const std::string& group);
 
     const Limits limits_;
-    std::mutex mutex_;
+    const Parts parts_;
+    mutable std::mutex mutex_;
+    std::uint64_t next_ = 1;
     std::size_t connections_ = 0;
-    std::size_t unauthenticated_ = 0;
-    std::map<std::string, std::size_t> by_group_;
+    std::map<std::uint64_t, Stranger> strangers_;
+    std::unordered_map<std::string, std::size_t> by_group_; // strangers
+    std::unordered_map<std::string, std::size_t> by_key_;   // without their factor
+    std::list<std::string> regulars_;                       // the latest first
+    std::unordered_map<std::string, std::list<std::string>::iterator> regular_;
 };
 
 } // namespace latchkey::door

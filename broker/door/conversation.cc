@@ -84,7 +84,11 @@ void Conversation::run_command(Channel& channel, ssh_message message, const std:
     channel.has_run = true;
     ssh_message_channel_request_reply_success(message);
     ChannelConsole console(transport_, channel, limits_.console);
-    const int status = handler_.run(caller_, command_line, console);
+    int status = 0;
+    {
+        const metrics::Stopwatch watch(took_);
+        status = handler_.run(caller_, command_line, console);
+    }
     console.finish(status);
 }
 

@@ -9,6 +9,7 @@
 #include "broker/desk/console.h"
 #include "broker/door/channel.h"
 #include "broker/door/transport.h"
+#include "broker/metrics/metric.h"
 
 namespace latchkey::door {
 
@@ -20,8 +21,9 @@ public:
         std::size_t all_channels = 64;
         ChannelConsole::Limits console;
     };
-    Conversation(Transport& transport, const desk::Caller& caller, desk::Handler& handler, Limits limits)
-        : transport_(transport), caller_(caller), handler_(handler), limits_(limits) {}
+    Conversation(Transport& transport, const desk::Caller& caller, desk::Handler& handler, Limits limits,
+                 metrics::Histogram& took)
+        : transport_(transport), caller_(caller), handler_(handler), limits_(limits), took_(took) {}
 
     // Why it ended; kUnavailable is the normal end.
     Error run();
@@ -36,6 +38,7 @@ private:
     const desk::Caller& caller_;
     desk::Handler& handler_;
     const Limits limits_;
+    metrics::Histogram& took_; // each command
     std::map<ssh_channel, Channel> channels_;
 };
 

@@ -6,10 +6,13 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <utility>
@@ -17,9 +20,29 @@
 namespace latchkey::door {
 namespace {
 
-constexpr int kBacklog = 256;
+constexpr int kBacklog = 1024;
+constexpr int kAcceptsAtOnce = 64;
+constexpr int kTickMillis = 100; // while somebody waits
+constexpr std::size_t kTurnsLookedAt = 16;
+// What epoll tells us of: these two, the listeners, and from here on the lobby's visitors.
+constexpr std::uint64_t kStop = 0;
+constexpr std::uint64_t kWake = 1;
+constexpr std::uint64_t kFirstListener = 2;
+constexpr std::uint64_t kFirstVisitor = 1 << 16;
 constexpr int kPauseMillis = 100; // where accept fails for want of descriptors or threads
 constexpr std::string_view kFull = "Too many connections; try again later.\r\n";
+
+// Not the clock of the parts: sockets and threads keep real time.
+Micros real_now() {
+    using std::chrono::microseconds;
+    const auto since_boot = std::chrono::steady_clock::now().time_since_epoch();
+    return Micros{std::chrono::duration_cast<microseconds>(since_boot).count()};
+}
+
+void ring(const UniqueFd& bell) {
+    const std::uint64_t one = 1;
+    (void)!::write(bell.get(), &one, sizeof one);
+}
 
 Failure system_failure(Code code, const std::string& what) {
     return fail(code, what + ": " + std::strerror(errno));
@@ -78,12 +101,17 @@ Door::Door(Parts parts, Settings settings)
     : parts_(std::move(parts)),
       settings_(std::move(settings)),
       host_key_(parts_.identity),
-      admission_(settings_.admission),
-      stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+      stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      admission_(settings_.admission, {.on_free = [this] { ring(wake_); }}),
+      lobby_(settings_.waiting) {}
 
 Result<std::unique_ptr<Door>> Door::start(Parts parts, Settings settings) {
     std::unique_ptr<Door> door(new Door(std::move(parts), std::move(settings)));
-    if (!door->stop_) return system_failure(Code::kIo, "cannot make an eventfd");
+    if (!door->stop_ || !door->wake_ || !door->epoll_) {
+        return system_failure(Code::kIo, "cannot make an eventfd");
+    }
     LK_CHECK(door->bind());
     LK_TRY(tried, door->host_key_.borrow()); // a key that libssh cannot take is found at the start
     (void)tried;
@@ -99,11 +127,12 @@ Door::~Door() {
 }
 
 void Door::stop() {
-    const std::uint64_t one = 1;
-    if (stop_) (void)!::write(stop_.get(), &one, sizeof one);
+    if (stop_) ring(stop_);
     if (acceptor_.joinable()) acceptor_.join();
     for (Guest& guest : guests_) guest.thread.join();
     guests_.clear();
+    while (lobby_.next([](const Visitor&) { return true; })) {
+    }
     listeners_.clear();
 }
 
@@ -113,6 +142,11 @@ Status Door::bind() {
         listeners_.push_back(std::move(fd));
     }
     if (listeners_.empty()) return fail(Code::kConfig, "the door has no address to listen on");
+    LK_CHECK(watch(stop_.get(), kStop, EPOLLIN));
+    LK_CHECK(watch(wake_.get(), kWake, EPOLLIN));
+    for (std::size_t i = 0; i < listeners_.size(); ++i) {
+        LK_CHECK(watch(listeners_[i].get(), kFirstListener + i, EPOLLIN));
+    }
     return {};
 }
 
@@ -127,55 +161,118 @@ std::uint16_t Door::port() const {
 }
 
 void Door::describe(metrics::Registry& registry) const {
-    registry.add("latchkey_door_connections_total", "Connections that people opened.", counts_.connections);
+    figures_.describe(registry, admission_);
 }
 
 void Door::log(LogLevel level, std::string_view line) const {
     if (parts_.log) parts_.log(level, line);
 }
 
+Status Door::watch(int fd, std::uint64_t what, std::uint32_t events) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = what;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
+    return system_failure(Code::kIo, "cannot watch a socket");
+}
+
 void Door::accept_loop() {
-    std::vector<pollfd> entries;
-    for (const UniqueFd& listener : listeners_) entries.push_back({listener.get(), POLLIN, 0});
-    entries.push_back({stop_.get(), POLLIN, 0});
+    std::array<epoll_event, 64> events{};
     for (;;) {
-        const int ready = ::poll(entries.data(), entries.size(), -1);
-        if (ready < 0 && errno != EINTR) return log(LogLevel::kError, "door poll failed");
-        if (entries.back().revents != 0) return;
+        const int ready = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                                       lobby_.is_empty() ? -1 : kTickMillis);
+        if (ready < 0 && errno != EINTR) return log(LogLevel::kError, "door wait failed");
+        for (int i = 0; i < ready; ++i) {
+            const epoll_event& event = events[static_cast<std::size_t>(i)];
+            const std::uint64_t what = event.data.u64;
+            if (what == kStop) return;
+            if (what == kWake) {
+                std::uint64_t ignored = 0;
+                (void)!::read(wake_.get(), &ignored, sizeof ignored);
+            } else if (what < kFirstVisitor) {
+                accept_from(listeners_[what - kFirstListener].get());
+            } else {
+                heard_from(what - kFirstVisitor, event.events);
+            }
+        }
         reap();
-        for (std::size_t i = 0; i + 1 < entries.size(); ++i) {
-            if (ready > 0 && entries[i].revents != 0) accept_one(entries[i].fd);
+        while (auto late = lobby_.late(real_now() - settings_.login_grace)) {
+            send_away(std::move(*late), Refusal::kWaitedTooLong);
+        }
+        seat_visitors();
+        figures_.in_lobby.set(static_cast<std::int64_t>(lobby_.size()));
+    }
+}
+
+// A few at a time: those who wait are not forgotten over a flood.
+void Door::accept_from(int listener) {
+    for (int i = 0; i < kAcceptsAtOnce; ++i) {
+        sockaddr_storage peer{};
+        socklen_t size = sizeof peer;
+        // Non-blocking from the start: libssh leaves the flag as it is.
+        UniqueFd socket(
+            ::accept4(listener, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        if (!socket) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                pollfd stop{stop_.get(), POLLIN, 0};
+                ::poll(&stop, 1, kPauseMillis);
+            }
+            return;
+        }
+        figures_.connections.add();
+        const int on = 1;
+        ::setsockopt(socket.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        const int fd = socket.get();
+        Visitor visitor;
+        visitor.socket = std::move(socket);
+        visitor.address = address_text(peer);
+        visitor.group = address_group(peer);
+        visitor.since = real_now();
+        visitor.is_regular = admission_.is_regular(visitor.group);
+        Lobby::Entered entered = lobby_.enter(std::move(visitor));
+        const bool has_stayed = !entered.sent_away || entered.sent_away->id != entered.id;
+        if (entered.sent_away) send_away(std::move(*entered.sent_away), Refusal::kLobbyFull);
+        if (has_stayed && !watch(fd, kFirstVisitor + entered.id, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT)) {
+            (void)lobby_.leave(entered.id);
         }
     }
 }
 
-void Door::accept_one(int listener) {
-    sockaddr_storage peer{};
-    socklen_t size = sizeof peer;
-    // Non-blocking from the start: libssh leaves the flag as it is.
-    UniqueFd socket(
-        ::accept4(listener, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (!socket) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            pollfd stop{stop_.get(), POLLIN, 0};
-            ::poll(&stop, 1, kPauseMillis);
-        }
+void Door::heard_from(std::uint64_t visitor, std::uint32_t events) {
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) return lobby_.spoke(visitor);
+    if (lobby_.leave(visitor)) figures_.refuse(Refusal::kLeft);
+}
+
+void Door::send_away(Visitor visitor, Refusal why) {
+    figures_.refuse(why);
+    (void)!::send(visitor.socket.get(), kFull.data(), kFull.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+// As many as have a place. For the next ones room is made, one place a round: its end wakes us again.
+void Door::seat_visitors() {
+    const auto may_enter = [this](const Visitor& one) {
+        return admission_.has_place(one.group, one.has_spoken);
+    };
+    while (auto visitor = lobby_.next(may_enter)) {
+        ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, visitor->socket.get(), nullptr); // our copy may outlive it
+        auto ticket = admission_.admit(visitor->group, visitor->socket.get(), real_now());
+        if (ticket) seat(std::move(*visitor), std::move(*ticket));
+    }
+    for (const Lobby::Turn& turn : lobby_.turns(kTurnsLookedAt)) {
+        if (!admission_.cut_for(turn.group, turn.has_spoken, real_now())) continue;
+        figures_.refuse(Refusal::kCut);
         return;
     }
-    counts_.connections.add();
-    auto ticket = admission_.admit(address_group(peer));
-    if (!ticket) {
-        (void)!::send(socket.get(), kFull.data(), kFull.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-        return;
-    }
-    const int on = 1;
-    ::setsockopt(socket.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void Door::seat(Visitor visitor, Admission::Ticket ticket) {
+    figures_.waiting.observe(std::chrono::microseconds((real_now() - visitor.since).value));
     Guest& guest = guests_.emplace_back();
     const std::string name = "lk-door-" + std::to_string(next_guest_++ % 1'000'000);
     try {
-        guest.thread = std::thread([this, &guest, name, from = address_text(peer), fd = std::move(socket),
-                                    held = std::move(*ticket)]() mutable {
+        guest.thread = std::thread([this, &guest, name, from = std::move(visitor.address),
+                                    fd = std::move(visitor.socket), held = std::move(ticket)]() mutable {
             pthread_setname_np(pthread_self(), name.c_str());
             try {
                 serve(std::move(fd), from, std::move(held));
@@ -188,6 +285,7 @@ void Door::accept_one(int listener) {
         });
     } catch (const std::exception&) { // no thread to be had
         guests_.pop_back();
+        figures_.refuse(Refusal::kNoThread);
         log(LogLevel::kError, "door cannot start a thread");
     }
 }
@@ -209,9 +307,11 @@ void Door::serve(UniqueFd socket, const std::string& from, Admission::Ticket tic
         if (!accepted) return;
         transport = std::move(*accepted);
     }
-    LoginDialogue login(*transport, {parts_.ledger, parts_.factors, parts_.clock, parts_.strength}, from,
-                        settings_.login);
+    const auto began = std::chrono::steady_clock::now();
+    LoginDialogue login(*transport, {parts_.ledger, parts_.factors, parts_.clock, parts_.strength}, ticket,
+                        from, settings_.login);
     auto caller = login.run(posix::Deadline::after(settings_.login_grace));
+    figures_.end_login(caller ? nullptr : &caller.error());
     if (!caller) {
         Error error = std::move(caller).error();
         if (error.code == Code::kTimedOut) error = {Code::kTimedOut, "login took too long", "connect again"};
@@ -219,9 +319,11 @@ void Door::serve(UniqueFd socket, const std::string& from, Admission::Ticket tic
         return;
     }
     ticket.logged_in();
+    figures_.logging_in.observe(std::chrono::steady_clock::now() - began);
     log(LogLevel::kInfo,
         "login user=" + caller->name.str() + " key=" + caller->fingerprint.str() + " from=" + from);
-    const Error end = Conversation(*transport, *caller, parts_.handler, settings_.conversation).run();
+    const Error end =
+        Conversation(*transport, *caller, parts_.handler, settings_.conversation, figures_.commands).run();
     transport->disconnect(end.code == Code::kTimedOut ? "idle for too long" : end.line());
 }
 

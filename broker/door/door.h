@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The door: people come in by SSH. start() binds its own listening sockets; the thread "lk-door" accepts, and
-// each connection has a thread "lk-door-N" of its own that runs login and commands in linear style
-// (libssh.md). It blocks on the socket, the ledger, the signer and the hub, each wait with a deadline. All
-// that Parts names outlives it; stop() ends every connection and joins every thread.
+// The door: people come in by SSH. start() binds its own listening sockets; the thread "lk-door" accepts,
+// keeps those that wait in its lobby (a socket each, no thread), and gives whoever has a place (admission.h)
+// a thread "lk-door-N" that runs login and commands in linear style. That one blocks on the socket, the
+// ledger, the signer and the hub, each wait with a deadline. All that Parts names outlives it; stop() ends
+// every connection and joins every thread.
 
 #include <atomic>
 #include <cstdint>
@@ -18,7 +19,9 @@
 #include "broker/desk/console.h"
 #include "broker/door/admission.h"
 #include "broker/door/conversation.h"
+#include "broker/door/figures.h"
 #include "broker/door/host_key.h"
+#include "broker/door/lobby.h"
 #include "broker/door/login.h"
 #include "broker/metrics/registry.h"
 #include "core/base/unique_handle.h"
@@ -41,6 +44,7 @@ public:
     struct Settings {
         std::vector<std::string> listen = {"0.0.0.0:2222"}; // address:port, "[v6]:port"; port 0: any
         Micros login_grace = from_seconds(60);
+        std::size_t waiting = 1024; // connections in the lobby
         Admission::Limits admission;
         LoginDialogue::Limits login;
         Conversation::Limits conversation;
@@ -63,8 +67,13 @@ private:
     };
     Door(Parts parts, Settings settings);
     Status bind();
+    Status watch(int fd, std::uint64_t what, std::uint32_t events);
     void accept_loop();
-    void accept_one(int listener);
+    void accept_from(int listener);
+    void heard_from(std::uint64_t visitor, std::uint32_t events);
+    void send_away(Visitor visitor, Refusal why);
+    void seat_visitors();
+    void seat(Visitor visitor, Admission::Ticket ticket);
     void serve(UniqueFd socket, const std::string& from, Admission::Ticket ticket);
     void reap();
     void log(LogLevel level, std::string_view line) const;
@@ -72,11 +81,12 @@ private:
     const Parts parts_;
     const Settings settings_;
     HostKey host_key_;
+    UniqueFd stop_;  // eventfd, readable once stop() was called; every wait polls it
+    UniqueFd wake_;  // eventfd: a place came free
+    UniqueFd epoll_; // the acceptor's
     Admission admission_;
-    struct {
-        metrics::Counter connections;
-    } counts_;
-    UniqueFd stop_; // eventfd, readable once stop() was called; every wait polls it
+    Lobby lobby_; // the acceptor's alone
+    DoorFigures figures_;
     std::vector<UniqueFd> listeners_;
     std::thread acceptor_;
     std::list<Guest> guests_; // the acceptor's alone while it runs

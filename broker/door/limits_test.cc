@@ -8,8 +8,11 @@
 
 #include <gmock/gmock.h>
 
-#include <cstring>
+#include <chrono>
+#include <filesystem>
 #include <future>
+#include <thread>
+#include <vector>
 
 #include "broker/door/door_for_tests.h"
 
@@ -23,10 +26,12 @@ constexpr int kDeadlineMillis = 10'000;
 
 class DoorLimits : public DoorTest {
 protected:
-    UniqueFd dial() const {
+    UniqueFd dial(std::uint32_t from = INADDR_LOOPBACK) const {
         UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         sockaddr_in address{};
         address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(from);
+        if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return {};
         address.sin_port = htons(door_->port());
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fd.reset();
@@ -80,16 +85,45 @@ TEST_F(DoorLimits, TellsAPersonThatTheLoginTookTooLong) {
     EXPECT_THAT(done.err, HasSubstr("login took too long"));
 }
 
-TEST_F(DoorLimits, TurnsAwayMoreThanItsCapFromOneAddress) {
+TEST_F(DoorLimits, CutsTheSilentForOneWhoWaitsAtTheSameAddress) {
     Door::Settings capped = settings();
-    capped.admission.unauthenticated_per_address = 2;
+    capped.admission.unauthenticated_per_address = 1;
+    capped.admission.silence = from_millis(100);
     open(capped);
     const UniqueFd first = dial();
-    const UniqueFd second = dial();
     ASSERT_THAT(hear(first.get(), "\n"), StartsWith("SSH-2.0"));
-    ASSERT_THAT(hear(second.get(), "\n"), StartsWith("SSH-2.0"));
-    UniqueFd third = dial();
-    EXPECT_EQ(hear(third.get(), "\n"), "Too many connections; try again later.\r\n");
+    const UniqueFd second = dial();
+    EXPECT_THAT(hear(second.get(), "\n"), StartsWith("SSH-2.0"));
+    EXPECT_TRUE(hears_end(first.get()));
+}
+
+TEST_F(DoorLimits, SendsTheOldestAwayWhereTooManyWait) {
+    Door::Settings capped = settings();
+    capped.admission.unauthenticated_per_address = 1;
+    capped.admission.silence = capped.admission.turn = from_seconds(60);
+    capped.waiting = 1;
+    open(capped);
+    const UniqueFd first = dial();
+    ASSERT_THAT(hear(first.get(), "\n"), StartsWith("SSH-2.0"));
+    const UniqueFd second = dial();
+    const UniqueFd third = dial();
+    EXPECT_EQ(hear(second.get(), "\n"), "Too many connections; try again later.\r\n");
+}
+
+TEST_F(DoorLimits, LetsAUserInAmidStrangersFromManyAddresses) {
+    Door::Settings capped = settings();
+    capped.admission.unauthenticated = 4;
+    open(capped);
+    const Person bob = add_person("bob");
+    open_unlock(bob.member);
+    std::vector<UniqueFd> strangers;
+    for (std::uint32_t i = 0; i < 12; ++i) {
+        strangers.push_back(dial(INADDR_LOOPBACK + 256 + i / 2)); // two of each
+        if (i % 2 == 0) (void)!::send(strangers.back().get(), "SSH-2.0-x\r\n", 11, MSG_NOSIGNAL);
+    }
+    Ended done;
+    for (int i = 0; i < 3 && done.status != 0; ++i) done = ssh(as(bob, "whoami")); // people try again
+    EXPECT_EQ(done.status, 0) << done.err;
 }
 
 TEST_F(DoorLimits, GivesThePlaceBackWhereAConnectionEnds) {
@@ -181,33 +215,6 @@ TEST_F(DoorLimits, StopsWithGuestsInTheHouse) {
     ASSERT_THAT(hear(fd.get(), "\n"), StartsWith("SSH-2.0"));
     door_->stop();
     EXPECT_TRUE(hears_end(fd.get()));
-}
-
-TEST(Admission, CountsAnIpv6NetworkAsOne) {
-    sockaddr_storage storage{};
-    sockaddr_in6 v6{};
-    v6.sin6_family = AF_INET6;
-    inet_pton(AF_INET6, "2001:db8:1:2:3:4:5:6", &v6.sin6_addr);
-    std::memcpy(&storage, &v6, sizeof v6);
-    EXPECT_EQ(address_group(storage), "2001:db8:1:2::/64");
-    EXPECT_EQ(address_text(storage), "2001:db8:1:2:3:4:5:6");
-}
-
-TEST(Admission, RefusesOverAllOverAddressAndOverConnections) {
-    Admission admission({3, 2, 1});
-    auto first = admission.admit("a");
-    ASSERT_TRUE(first);
-    EXPECT_FALSE(admission.admit("a")); // the address
-    auto second = admission.admit("b");
-    ASSERT_TRUE(second);
-    EXPECT_FALSE(admission.admit("c")); // not logged in, in all
-    first->logged_in();
-    auto third = admission.admit("a");
-    ASSERT_TRUE(third);
-    second->logged_in();
-    EXPECT_FALSE(admission.admit("d")); // connections
-    second.reset();
-    EXPECT_TRUE(admission.admit("d"));
 }
 
 } // namespace

@@ -115,7 +115,8 @@ Result<std::optional<LoginDialogue::Known>> LoginDialogue::look_up(const keys::P
             user->state == ledger::UserState::kRemoved) {
             return std::optional<Known>();
         }
-        return std::optional<Known>(Known{std::move(*user), std::move(*row)});
+        LK_TRY(unlock, ledger::live_unlock(t, user->id, row->id));
+        return std::optional<Known>(Known{std::move(*user), std::move(*row), std::move(unlock)});
     });
     if (found) return found;
     const Code code = found.error().code;
@@ -132,19 +133,22 @@ Status LoginDialogue::on_registered_key(ssh_message message, const keys::PublicK
         return {};
     }
     if (!is_proven) {
+        ticket_.named_key();
         ssh_message_auth_reply_pk_ok_simple(message);
         return {};
     }
+    ticket_.proved_key();
     if (known->user.state != ledger::UserState::kActive) {
         parts_.factors.note_denied(known->user, "account locked", from_);
         return fail(Code::kLocked, "account locked", "ask an admin");
     }
-    LK_TRY(live, parts_.ledger.read([&](ledger::Transaction& t) {
-        return ledger::live_unlock(t, known->user.id, known->key.id);
-    }));
-    if (live) {
+    if (known->unlock) {
         succeed(message, known->user, known->key);
         return {};
+    }
+    if (!ticket_.waits_for_factor(known->key.fingerprint.str())) {
+        return fail(Code::kUnavailable, "too many logins with this key wait for a code",
+                    "finish or close the others");
     }
     known_ = std::move(known);
     stage_ = Stage::kFactor;
@@ -163,6 +167,7 @@ Status LoginDialogue::on_joining_key(ssh_message message, const keys::PublicKey&
         ssh_message_auth_reply_pk_ok_simple(message);
         return {};
     }
+    ticket_.named_key();
     joining_key_ = key;
     stage_ = Stage::kInvite;
     ssh_set_auth_methods(transport_.session(), static_cast<int>(SSH_AUTH_METHOD_INTERACTIVE));
@@ -240,6 +245,7 @@ Status LoginDialogue::on_invite(ssh_message message, const SecretBytes& answer) 
     if (row && row->user != user->id) {
         return fail(Code::kExists, "this key is registered with another account", "join with another key");
     }
+    ticket_.proved_key(); // whoever was invited is no stranger
     invite_ = answer.clone();
     LK_TRY(pending, unlock::begin(parts_.factors, user->name, kJoinFactor));
     pending_ = std::move(pending);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "broker/desk/console.h"
+#include "broker/door/admission.h"
 #include "broker/door/transport.h"
 #include "broker/ledger/ledger.h"
 #include "broker/ledger/model.h"
@@ -33,8 +34,10 @@ public:
         unsigned factor_attempts = 3;
         Micros enrolment = from_seconds(600); // from the accepted invite on, in place of the login grace
     };
-    LoginDialogue(Transport& transport, Parts parts, std::string from, Limits limits)
-        : transport_(transport), parts_(parts), from_(std::move(from)), limits_(limits) {}
+    // The ticket hears how far the stranger has come.
+    LoginDialogue(Transport& transport, Parts parts, Admission::Ticket& ticket, std::string from,
+                  Limits limits)
+        : transport_(transport), parts_(parts), ticket_(ticket), from_(std::move(from)), limits_(limits) {}
 
     Result<desk::Caller> run(posix::Deadline deadline);
 
@@ -43,6 +46,7 @@ private:
     struct Known {
         ledger::User user;
         ledger::Key key;
+        std::optional<ledger::Unlock> unlock; // the live one
     };
 
     Status on_request(ssh_message message);
@@ -63,6 +67,7 @@ private:
 
     Transport& transport_;
     const Parts parts_;
+    Admission::Ticket& ticket_;
     const std::string from_;
     const Limits limits_;
     Stage stage_ = Stage::kKey;
