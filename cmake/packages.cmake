@@ -89,6 +89,7 @@ install(FILES packaging/broker/latchkeyd.service packaging/broker/latchkey-signe
 install(FILES packaging/broker/sysusers.conf
     DESTINATION lib/sysusers.d RENAME latchkey-broker.conf COMPONENT latchkey-broker)
 install(FILES packaging/broker/latchkeyd.toml DESTINATION /etc/latchkey COMPONENT latchkey-broker)
+install(DIRECTORY packaging/grafana DESTINATION share/doc/latchkey-broker COMPONENT latchkey-broker)
 lk_documents(latchkey-broker)
 lk_manuals(latchkey-broker latchkeyd.8 latchkeyd.toml.5 latchkey-signer.8)
 lk_completion(latchkey-broker latchkeyd)
