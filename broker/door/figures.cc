@@ -23,7 +23,8 @@ void DoorFigures::describe(metrics::Registry& registry, const Admission& admissi
                      refusals_[i], {{"reason", kRefusals[i]}});
     }
     const std::string logins = "latchkey_door_logins_total";
-    const std::string of_logins = "Logins that ended, by outcome; left: the client went or the door closed.";
+    const std::string of_logins =
+        "Logins that ended, by outcome; left: nobody was refused, but one side went.";
     registry.add(logins, of_logins, accepted_, {{"outcome", "accepted"}});
     registry.add(logins, of_logins, refused_, {{"outcome", "refused"}});
     registry.add(logins, of_logins, timed_out_, {{"outcome", "timed_out"}});

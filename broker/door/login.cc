@@ -147,7 +147,7 @@ Status LoginDialogue::on_registered_key(ssh_message message, const keys::PublicK
         return {};
     }
     if (!ticket_.waits_for_factor(known->key.fingerprint.str())) {
-        return fail(Code::kUnavailable, "too many logins with this key wait for a code",
+        return fail(Code::kRefused, "too many logins with this key wait for a code",
                     "finish or close the others");
     }
     known_ = std::move(known);
