@@ -16,6 +16,7 @@ using ledger::Transaction;
 Result<Bytes> MemorySigner::sign(ByteView to_be_signed) {
     if (is_gone) return fail(Code::kUnavailable, "the signer does not answer", "start it");
     ++signatures;
+    if (meanwhile) meanwhile();
     Bytes bytes = to_bytes(to_be_signed);
     if (signs_other_bytes) bytes.push_back(0);
     return ledger::ca_key().sign(bytes);

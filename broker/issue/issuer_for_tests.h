@@ -4,6 +4,7 @@
 // folder and of the hub.
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ public:
     std::atomic<bool> is_gone = false;
     std::atomic<bool> signs_other_bytes = false;
     std::atomic<int> signatures = 0;
+    std::function<void()> meanwhile; // what happens between the reading of the rules and the commit
 };
 
 class IssuerTest : public ledger::LedgerTest {

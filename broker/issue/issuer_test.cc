@@ -338,5 +338,26 @@ TEST_F(Judging, ExplainsEachCheckInWords) {
               Code::kNotFound);
 }
 
+// This broker may have been stopped between the two: what counts is what stands when it records.
+TEST_F(Issuing, WhatAnotherBrokerChangedMeanwhileCounts) {
+    if (!ledger::is_on_postgres()) GTEST_SKIP() << "one broker alone has an SQLite database";
+    const auto other = ledger::take(ledger::Ledger::open(
+        *store_, {.data_key = ledger::data_key(), .clock = &clock_, .readers = 1, .hears_others = false}));
+    const ledger::Person bob = add_person("bob");
+    const ledger::Rule rule = grant(bob, "*", {"deploy"});
+    signer_.meanwhile = [&] {
+        ledger::take(other->write([](ledger::Transaction& t) {
+            return ledger::add_user(t, ledger::user_name("eve"), "", ledger::Role::kUser, "admin");
+        }));
+    };
+    EXPECT_TRUE(issuer_->issue(bob.user, bob.key, bob.unlock, "bob")) << "that was about somebody else";
+    signer_.meanwhile = [&] {
+        ledger::take(
+            other->write([&](ledger::Transaction& t) { return ledger::remove_rule(t, rule.id, "admin"); }));
+    };
+    const auto refused = issuer_->issue(bob.user, bob.key, bob.unlock, "bob");
+    EXPECT_EQ(ledger::code_of(refused), Code::kConflict);
+}
+
 } // namespace
 } // namespace latchkey::issue

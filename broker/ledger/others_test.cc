@@ -169,7 +169,7 @@ protected:
     }
     void end_all_sessions() {
         by_hand(
-            "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "SELECT COUNT(pg_terminate_backend(pid, 20000)) FROM pg_stat_activity "
             "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
     }
     static Result<RevocationRow> revoke_user(Ledger& ledger, const std::string& name) {

@@ -262,7 +262,7 @@ TEST_F(Commits, AnotherProgramsLockIsWaitedForOrTold) {
     auto impatient =
         is_on_postgres()
             ? take(loader.store("postgres", {{"url", std::getenv("LATCHKEY_TEST_POSTGRES")},
-                                             {"statement_timeout_ms", "300"}}))
+                                             {"statement_timeout_ms", "1000"}}))
             : take(loader.store("sqlite", {{"path", file().string()}, {"busy_timeout_ms", "1"}}));
     auto second = take(Ledger::open(*impatient, {.data_key = data_key(), .clock = &clock_}));
     const auto other = take(store_->connect());

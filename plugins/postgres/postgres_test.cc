@@ -190,7 +190,7 @@ TEST_F(Postgres, HasOneWriterAtATimeWhoSeesAllBefore) {
 }
 
 TEST_F(Postgres, TellsWhoWaitsTooLongForTheWriteLockToTryAgain) {
-    const auto impatient = connect({{"statement_timeout_ms", "200"}});
+    const auto impatient = connect({{"statement_timeout_ms", "2000"}});
     ASSERT_TRUE(one_->begin(true));
     EXPECT_EQ(code_of(impatient->begin(true)), Code::kConflict);
     ASSERT_TRUE(one_->rollback());
@@ -200,7 +200,7 @@ TEST_F(Postgres, TellsWhoWaitsTooLongForTheWriteLockToTryAgain) {
 }
 
 TEST_F(Postgres, EndsAStatementThatTakesTooLong) {
-    const auto impatient = connect({{"statement_timeout_ms", "100"}});
+    const auto impatient = connect({{"statement_timeout_ms", "1000"}});
     EXPECT_EQ(code_of(run(*impatient, "SELECT 1 FROM pg_sleep(30)")), Code::kTimedOut);
     EXPECT_THAT(rows(*impatient, "SELECT 1"), ElementsAre("1"));
 }
