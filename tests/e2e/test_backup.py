@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from scene import Scene, assert_in, assert_out
+from support.postgres import Postgres, programs
 from support.wait import wait_for
 
 pytestmark = pytest.mark.local_only
@@ -79,7 +80,7 @@ def test_a_backup_while_issuing_brings_a_killed_broker_back_and_no_revocation_un
     assert_out(scene.plain(ann))
 
 
-def test_a_ledger_that_was_not_used_since_moves_without_a_trace(new_broker, tmp_path):
+def test_a_ledger_that_was_not_used_since_moves_without_a_trace(new_broker):
     broker = new_broker()
     broker.as_admin("group", "add", "dev")
     broker.as_admin("revoke", "before", "1h", "--reason", "a test")
@@ -94,21 +95,65 @@ def test_a_ledger_that_was_not_used_since_moves_without_a_trace(new_broker, tmp_
     key.write_bytes(right)
     assert broker.latchkeyd("restore", file, "--nothing-since").ok
 
-    # And on into another store.
-    state = broker.folder / "state"
-    other = broker.folder / "other.toml"
-    other.write_text(f'{broker.config.read_text()}\n[store]\npath = "{state}/moved.db"\n')
-    argv = [broker.build.program("latchkeyd"), "copy", "--from", broker.config, "--to", other]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=broker.environment, timeout=60)
-    assert done.returncode == 0 and "users 1\n" in done.stdout, done
-    again = subprocess.run(argv, capture_output=True, text=True, check=False, env=broker.environment, timeout=60)
-    assert again.returncode == 1 and "not empty" in again.stderr, again
-    broker.config.write_text(other.read_text())
     broker.start()
     status = broker.by(broker.admin, "status", code=None)  # the unlock is still open
     assert status.ok, status
     assert [row["epoch"] for row in json.loads(broker.as_admin("revoke", "ls", "--json"))["revocations"]] == [1]
     assert broker.by(broker.admin, "audit", "verify").ok
+
+
+def with_store(broker, name, lines):
+    """The broker's configuration with another store."""
+    file = broker.folder / f"{name}.toml"
+    file.write_text(broker.config.read_text().replace("[store]\n", f"[store]\n{lines}\n"))
+    return file
+
+
+def latchkeyd(broker, *words):
+    return subprocess.run([broker.build.program("latchkeyd"), *words], capture_output=True, text=True, check=False,
+                          env=broker.environment, timeout=60)
+
+
+def test_a_ledger_goes_to_postgres_is_served_backed_up_and_comes_back(new_broker, place):
+    if programs() is None:
+        (pytest.fail if os.environ.get("LATCHKEY_REQUIRE_LAB") else pytest.skip)("PostgreSQL's server is not installed")
+    server = Postgres(place, "postgres-of-copies").start()
+    broker = new_broker()
+    try:
+        server.make_database("moving")
+        broker.as_admin("revoke", "before", "1h", "--reason", "a test")
+        owner = with_store(broker, "owner", f'plugin = "postgres"\nurl = "{server.url("moving_owner", "moving")}"')
+        there = with_store(broker, "there", f'plugin = "postgres"\nurl = "{server.url("moving", "moving")}"')
+        back = with_store(broker, "back", f'path = "{broker.folder}/state/back.db"')
+        copy = ("copy", "--from", broker.config, "--to", there)
+        assert latchkeyd(broker, "migrate", "--config", owner).returncode == 0
+        running = latchkeyd(broker, *copy)
+        assert running.returncode == 1 and "a broker runs" in running.stderr, running
+        broker.stop()
+        done = latchkeyd(broker, *copy)  # by the role that may change rows alone
+        assert done.returncode == 0 and "users 1\n" in done.stdout, done
+        again = latchkeyd(broker, *copy)
+        assert again.returncode == 1 and "not empty" in again.stderr, again
+
+        broker.config.write_text(there.read_text())
+        broker.start()
+        assert broker.by(broker.admin, "status", code=None).ok  # the unlock is still open
+        broker.as_admin("revoke", "before", "1h", "--reason", "another")
+        file = folder_for_backups(broker) / "postgres.db"
+        assert broker.latchkeyd("backup", file).ok
+        assert file.read_bytes().startswith(b"SQLite format 3")
+        broker.stop()
+        done = latchkeyd(broker, "copy", "--from", there, "--to", back)
+        assert done.returncode == 0, done
+
+        broker.config.write_text(back.read_text())
+        broker.start()
+        revocations = json.loads(broker.as_admin("revoke", "ls", "--json"))["revocations"]
+        assert sorted(row["epoch"] for row in revocations) == [1, 2]
+        assert broker.by(broker.admin, "audit", "verify").ok
+    finally:
+        broker.stop()
+        server.stop()
 
 
 def test_a_full_disk_leaves_no_backup_and_is_one_line(broker):
