@@ -60,6 +60,9 @@ endfunction()
 
 # lk_test_on_postgres(NAME [OPTION…]): all of NAME_test, or what its options say, once more, in one process beside a PostgreSQL of its own.
 function(lk_test_on_postgres name)
+    if(LATCHKEY_TESTED AND NOT name IN_LIST LATCHKEY_TESTED)
+        return()
+    endif()
     add_test(NAME ${name}.OnPostgreSQL COMMAND ${CMAKE_SOURCE_DIR}/tests/support/with_postgres $<TARGET_FILE:${name}_test>
         ${ARGN})
     set_tests_properties(${name}.OnPostgreSQL PROPERTIES TIMEOUT 280 SKIP_RETURN_CODE 77)

@@ -216,9 +216,9 @@ Result<protocol::SessionOutcome> Hub::State::end_elsewhere(VmId vm, std::uint64_
             read = fail(answer.error());
         }
     } while (read && !outcome && parts.clock.monotonic() < deadline && ends.pause(kLookAgain));
-    const Status dropped =
+    const Status ended =
         parts.ledger.write([&](ledger::Transaction& t) { return ledger::drop_session_end(t, id); });
-    if (!dropped) log(LogLevel::kWarn, "fail to drop session end why=\"" + dropped.error().line() + "\"");
+    if (!ended) log(LogLevel::kWarn, "fail to drop session end why=\"" + ended.error().line() + "\"");
     if (outcome) return *outcome;
     LK_CHECK(read);
     return fail(Code::kTimedOut, "the VM is at another broker, and no answer has come from there",
