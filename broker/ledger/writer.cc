@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t kMostJobsInCommit = 256;
 constexpr int kMostAttempts = 8;
-constexpr auto kMostLinger = std::chrono::microseconds(500);
+constexpr auto kMostLinger = std::chrono::microseconds(2000);
 constexpr auto kRetryFor = std::chrono::seconds(10);
 constexpr auto kSettlePause = std::chrono::milliseconds(100);
 
@@ -127,6 +127,7 @@ void Writer::loop() {
             figures_.committing.observe(last_took_);
             figures_.jobs.observe(static_cast<double>(last_size_));
             lock.lock();
+            missed_ = waiting_.size();
         }
         for (Waiting* one : batch) {
             one->is_done = true;
@@ -138,10 +139,10 @@ void Writer::loop() {
 }
 
 // Those whom the last commit woke are about to come again: a short wait for them fills this commit, where
-// otherwise one of them alone would have it and all others the next.
+// otherwise one of them alone would have it and all others the next, or two halves would take turns.
 void Writer::linger(std::unique_lock<std::mutex>& lock) {
-    if (last_size_ < 2) return;
-    const auto enough = std::min(last_size_, kMostJobsInCommit);
+    const auto enough = std::min(last_size_ + missed_, kMostJobsInCommit);
+    if (enough < 2) return;
     work_.wait_for(lock, std::min<std::chrono::nanoseconds>(last_took_ / 4, kMostLinger),
                    [&] { return is_stopping_ || waiting_.size() >= enough; });
 }

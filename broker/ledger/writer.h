@@ -68,6 +68,7 @@ private:
     const Parts parts_;
     std::unique_ptr<plugin_host::Connection> connection_; // the thread's own; empty after it was lost
     std::size_t last_size_ = 0; // of the last commit, and how long it took: the thread's own
+    std::size_t missed_ = 0;    // how many came while it ran
     std::chrono::nanoseconds last_took_{};
     WriterFigures figures_;
     std::mutex mutex_;
