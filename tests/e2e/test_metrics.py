@@ -11,6 +11,7 @@ from support import exposition
 from support.build import REPOSITORY
 from support.wait import wait_for
 
+pytestmark = pytest.mark.local_only  # the endpoint is on the broker's own loopback
 NAMES = re.compile(r"\b(?:latchkey|process)_[a-z_]+")
 PARTS = re.compile(r"_(?:bucket|sum|count)$")
 
@@ -29,7 +30,6 @@ def names_in(text):
     return {PARTS.sub("", name) for name in NAMES.findall(text)}
 
 
-@pytest.mark.local_only
 def test_the_figures_follow_a_login_and_a_revocation(new_vm, broker, new_key):
     port = with_metrics(broker)
     broker.start()
