@@ -83,7 +83,7 @@ private:
     TestBroker& broker() { return brokers_.broker(broker_); }
     UserOf& any_user() { return model_.users[user_ = below(kUsers)]; }
     KeyOf& any_key(UserOf& user) { // of the newest, some of which are registered
-        return user.keys[key_ = user.keys.size() - 1 - below(std::min<std::size_t>(user.keys.size(), 4))];
+        return user.keys[key_ = user.keys.size() - 1 - below(std::min<std::size_t>(user.keys.size(), 2))];
     }
 
     void people_the_database() {
@@ -259,7 +259,9 @@ private:
         UserOf& user = any_user();
         const std::size_t group = below(kGroups);
         const RowId id = model_.groups[group].id;
-        if (user.groups.erase(group) != 0) {
+        if (user.groups.contains(group)) {
+            if (below(3) != 0) return; // more is allowed than not: there is more to go wrong then
+            user.groups.erase(group);
             take(write([&](Transaction& t) { return ledger::leave_group(t, id, user.row.id, "admin"); }));
         } else {
             take(write([&](Transaction& t) { return ledger::join_group(t, id, user.row.id, "admin"); }));
@@ -337,17 +339,17 @@ const std::vector<Walk::Action> Walk::kActions = {{20, &Walk::issue},
                                                   {10, &Walk::current},
                                                   {15, &Walk::fetch_by_key},
                                                   {10, &Walk::fetch_by_certificate},
-                                                  {16, &Walk::unlock_key},
+                                                  {20, &Walk::unlock_key},
                                                   {2, &Walk::lock_keys},
                                                   {2, &Walk::lock_account},
-                                                  {8, &Walk::unlock_account},
+                                                  {10, &Walk::unlock_account},
                                                   {1, &Walk::revoke_user},
                                                   {1, &Walk::revoke_key},
                                                   {3, &Walk::revoke_certificate},
                                                   {1, &Walk::revoke_before},
-                                                  {4, &Walk::join_or_leave},
+                                                  {8, &Walk::join_or_leave},
                                                   {4, &Walk::add_rule},
-                                                  {2, &Walk::remove_rule},
+                                                  {1, &Walk::remove_rule},
                                                   {2, &Walk::add_key},
                                                   {5, &Walk::look_at_factor},
                                                   {5, &Walk::spend_code},
@@ -359,7 +361,6 @@ std::uint64_t setting(const char* name, std::uint64_t otherwise) {
     return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-constexpr std::uint64_t kSlowSteps = 1500; // on PostgreSQL, and where each instruction is looked at
 #if defined(__has_feature)
 #define LK_HAS_FEATURE(x) __has_feature(x)
 #else
@@ -367,7 +368,7 @@ constexpr std::uint64_t kSlowSteps = 1500; // on PostgreSQL, and where each inst
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || LK_HAS_FEATURE(address_sanitizer) || \
     LK_HAS_FEATURE(thread_sanitizer)
-constexpr std::uint64_t kSteps = kSlowSteps;
+constexpr std::uint64_t kSteps = 1500; // each instruction is looked at
 #else
 constexpr std::uint64_t kSteps = 10'000;
 #endif
@@ -376,8 +377,7 @@ using ThreeBrokers = BrokersTest;
 
 TEST_F(ThreeBrokers, AnswerAsOneWhateverComesInBetween) {
     const std::uint64_t seed = setting("LATCHKEY_MODEL_SEED", std::random_device{}());
-    const std::uint64_t steps =
-        setting("LATCHKEY_MODEL_STEPS", ledger::is_on_postgres() ? kSlowSteps : kSteps);
+    const std::uint64_t steps = setting("LATCHKEY_MODEL_STEPS", ledger::is_on_postgres() ? 500 : kSteps);
     std::cout << "LATCHKEY_MODEL_SEED=" << seed << " LATCHKEY_MODEL_STEPS=" << steps << std::endl;
     Walk walk(*this, seed);
     for (std::uint64_t i = 0; i < steps; ++i) {
@@ -388,8 +388,8 @@ TEST_F(ThreeBrokers, AnswerAsOneWhateverComesInBetween) {
     walk.check_all();
     std::cout << walk.certificates() << " certificates, " << walk.revocations() << " revocations"
               << std::endl;
-    EXPECT_GT(walk.certificates(), steps / 50) << "too little was allowed to show anything";
-    EXPECT_GT(walk.revocations(), steps / 100);
+    EXPECT_GT(walk.certificates(), steps / 200) << "too little was allowed to show anything";
+    EXPECT_GT(walk.revocations(), steps / 200);
 }
 
 } // namespace
