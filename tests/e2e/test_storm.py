@@ -120,8 +120,8 @@ def test_users_get_through_a_storm_with_strangers_at_the_door(new_broker, new_ke
             figures = exposition.scrape(port)
             threads = len(list(Path(f"/proc/{broker.daemon.pid}/task").iterdir()))
             stranger = broker.ssh(names[0], new_key("stranger"), "whoami")
-            certificate = broker.by(joined[0][0], "cert")
 
+    certificate = broker.by(joined[0][0], "cert")
     assert certificate.ok and certificate.out.startswith("ssh-ed25519-cert-v01@openssh.com "), certificate.err
     assert not stranger.ok
     assert figures["latchkey_door_refusals_total"].sum(reason="cut") > 0
