@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A login storm at the door, strangers flooding it meanwhile: users get through, strangers get nothing.
 
-LATCHKEY_STORM_USERS: how many users come (default 30); it prints how long each took.
+LATCHKEY_STORM_USERS: how many users come (default 20); it prints how long each took.
 """
 
 import os
@@ -21,7 +21,7 @@ from support.totp import Totp
 from support.wait import wait_for
 
 pytestmark = pytest.mark.local_only  # strangers come from many addresses of 127/8
-USERS = int(os.environ.get("LATCHKEY_STORM_USERS", "30"))
+USERS = int(os.environ.get("LATCHKEY_STORM_USERS", "20"))
 AT_ONCE = 8
 TRIES = 3  # as people do
 STRANGERS = 200
