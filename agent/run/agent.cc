@@ -137,7 +137,9 @@ struct Agent::Parts {
         keeper.collect_uses();
         if (link) link->beat();
         posix::notify_alive();
-        loop.after(state.beat, [this] { beat(); });
+        // Until a broker has said how often, every second: it may want it that often, and drops who is late.
+        const Micros pause = state.broker_clock.is_known() ? state.beat : from_seconds(1);
+        loop.after(pause, [this] { beat(); });
     }
 
     AgentConfig config;
