@@ -16,7 +16,7 @@ from .table import Figure
 AGENTS = 16
 ROUNDS = sized(5, 1)
 KEYS = sized(16_000, 200)  # more than the rounds can use up
-FLOOR_SECONDS = sized(3, 1)
+COMMITS = sized(2000, 5)  # of each client
 
 
 def in_process():
@@ -78,6 +78,6 @@ def _commits(server):
     script.write_text(AUDIT_ROW)
     script.chmod(0o644)
     done = subprocess.run([server.bin / "pgbench", "-n", "-M", "prepared", "-c", str(AGENTS), "-j", str(os.cpu_count()),
-                           "-T", str(FLOOR_SECONDS), "-f", script, "-h", server.folder, "-p", server.port, "-U", "postgres",
+                           "-t", str(COMMITS), "-f", script, "-h", server.folder, "-p", server.port, "-U", "postgres",
                            "postgres"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     return float(re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)[1])
