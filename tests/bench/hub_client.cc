@@ -100,6 +100,12 @@ Status HubClient::come_back() {
     }
 }
 
+Status HubClient::beat() {
+    protocol::Heartbeat beat;
+    beat.time = SystemClock().now();
+    return send(protocol::encode(beat));
+}
+
 void HubClient::listen() {
     ::fcntl(socket_.get(), F_SETFL, ::fcntl(socket_.get(), F_GETFL) | O_NONBLOCK);
 }

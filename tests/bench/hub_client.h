@@ -26,6 +26,7 @@ public:
     // Hello, and the answer up to the last Revoke of what was missed.
     Status come_back();
 
+    Status beat(); // to be called within four of the hub's heartbeats
     // From here on reads do not block.
     void listen();
     int socket() const { return socket_.get(); }

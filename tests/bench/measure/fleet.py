@@ -112,10 +112,10 @@ class Fleet:
         finally:
             talker.close()
 
-    def revoke_someone(self, number, wait=None):
+    def revoke_someone(self, number, wait="1s"):  # listeners give no receipts
         """What the broker says of it, and when it was made, just before its commit, in seconds since 1970."""
-        words = ["revoke", "user", f"bench-{number}", "--reason", "bench", "--json"]
-        done = self.stand.broker.by(self.stand.broker.admin, *words, *(["--wait", wait] if wait else []))
+        words = ["revoke", "user", f"bench-{number}", "--reason", "bench", "--json", "--wait", wait]
+        done = self.stand.broker.by(self.stand.broker.admin, *words)
         said = json.loads(done.out)
         return said, self._one("select made_at from revocations where epoch = ?", said["epoch"]) / 1e6
 
