@@ -116,7 +116,7 @@ Result<std::optional<LoginDialogue::Known>> LoginDialogue::look_up(const keys::P
             return std::optional<Known>();
         }
         LK_TRY(unlock, ledger::live_unlock(t, user->id, row->id));
-        return std::optional<Known>(Known{std::move(*user), std::move(*row), std::move(unlock)});
+        return std::optional<Known>(Known{std::move(*user), std::move(*row), unlock});
     });
     if (found) return found;
     const Code code = found.error().code;

@@ -78,6 +78,7 @@ Result<std::vector<std::string>> find_contradictions(Transaction& t) {
     std::map<std::string, std::vector<std::uint64_t>> bad;
     for (const TamperLog::Row& row : heard.take_untold()) bad[row.table].push_back(row.id);
     std::vector<std::string> found;
+    found.reserve(bad.size());
     for (const auto& [table, ids] : bad) found.push_back(line_of(table, ids));
     LK_CHECK(compare_counter(looking, "epoch", "SELECT COALESCE(MAX(epoch), 0) FROM revocations", found));
     LK_CHECK(

@@ -148,7 +148,7 @@ Result<std::int64_t> Connection::run(std::string_view sql, std::span<const lk_va
     LK_CHECK(usable());
     LK_CHECK(drain());
     LK_CHECK(parameters_.set(parameters));
-    std::string key = parameters_.signature() + ' ' + std::string(sql);
+    const std::string key = parameters_.signature() + ' ' + std::string(sql);
     const auto known = prepared_.find(key);
     if (prepared_.size() >= kMostPrepared) return die("too many different statements");
     const std::string name =
@@ -170,7 +170,7 @@ Result<std::int64_t> Connection::run(std::string_view sql, std::span<const lk_va
     Answer answer;
     Status done = read_to_sync(wanted, answer);
     // A statement that failed may be prepared or not: its next use gets another name.
-    if (known == prepared_.end()) prepared_.emplace(done ? std::move(key) : name, name);
+    if (known == prepared_.end()) prepared_.emplace(done ? key : name, name);
     LK_CHECK(std::move(done));
     for (int i = 0; i < PQntuples(answer.get()); ++i) {
         LK_CHECK(read_row(answer.get(), i, row_));
