@@ -7,32 +7,15 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
-#include <charconv>
 #include <latch>
 
 #include "broker/hub/state.h"
 #include "broker/ledger/revocations.h"
+#include "broker/listen/listen_address.h"
 
 namespace latchkey::hub {
 namespace {
-
-Result<asio::ip::tcp::endpoint> parse_listen(const std::string& text) {
-    const auto colon = text.rfind(':');
-    std::string host = text.substr(0, colon);
-    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-    const std::string digits = colon == std::string::npos ? "" : text.substr(colon + 1);
-    std::uint16_t port = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    boost::system::error_code bad_address;
-    const auto address = asio::ip::make_address(host, bad_address);
-    if (bad_address || digits.empty() || error != std::errc() || end != digits.data() + digits.size()) {
-        return fail(Code::kConfig, "hub.listen '" + text + "' is no address and port",
-                    "write it like 0.0.0.0:7443 or [::]:7443");
-    }
-    return asio::ip::tcp::endpoint(address, port);
-}
 
 void name_thread(const char* name) {
     ::pthread_setname_np(::pthread_self(), name);
@@ -94,7 +77,7 @@ Status Hub::State::open() {
         return fail(Code::kInternal, "OpenSSL makes no TLS context");
     }
     LK_CHECK(keys::configure_tls(tls.get(), keys::TlsSide::kServer, parts.identity));
-    LK_TRY(endpoint, parse_listen(settings.listen));
+    LK_TRY(endpoint, parse_listen_address("hub.listen", settings.listen, "0.0.0.0:7443 or [::]:7443"));
     boost::system::error_code error;
     acceptor.open(endpoint.protocol(), error);
     if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);

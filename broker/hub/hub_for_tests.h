@@ -37,11 +37,14 @@ protected:
 
     void start(Settings settings = {}) {
         hub_.reset();
-        settings.listen = "127.0.0.1:0";
         settings.heartbeat = from_millis(20);
+        hub_ = begin(std::move(settings));
+    }
+    std::unique_ptr<Hub> begin(Settings settings) {
+        settings.listen = "127.0.0.1:0";
         if (settings.handshakes_per_second == Settings().handshakes_per_second)
             settings.handshakes_per_second = 100'000; // the test's clock stands still
-        hub_ = ledger::take(Hub::start({.ledger = *ledger_,
+        return ledger::take(Hub::start({.ledger = *ledger_,
                                         .issuer = *issuer_,
                                         .identity = identity_,
                                         .ledger_keys = {ledger::ledger_key().public_key()},

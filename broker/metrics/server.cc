@@ -13,11 +13,11 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
-#include <charconv>
 #include <chrono>
 #include <thread>
 #include <utility>
 
+#include "broker/listen/listen_address.h"
 #include "broker/metrics/registry.h"
 
 namespace latchkey::metrics {
@@ -30,22 +30,6 @@ using boost::system::error_code;
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kMaxRequest = 4096;
-
-Result<asio::ip::tcp::endpoint> parse_listen(const std::string& text) {
-    const auto colon = text.rfind(':');
-    std::string host = text.substr(0, colon);
-    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-    const std::string digits = colon == std::string::npos ? "" : text.substr(colon + 1);
-    std::uint16_t port = 0;
-    const auto [end, fault] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    error_code bad_address;
-    const auto address = asio::ip::make_address(host, bad_address);
-    if (bad_address || digits.empty() || fault != std::errc() || end != digits.data() + digits.size()) {
-        return fail(Code::kConfig, "metrics.listen '" + text + "' is no address and port",
-                    "write it like 127.0.0.1:9464");
-    }
-    return asio::ip::tcp::endpoint(address, port);
-}
 
 http::response<http::string_body> answer_to(const http::request<http::empty_body>& request, error_code fault,
                                             const Server::Render& render) {
@@ -82,7 +66,7 @@ struct Server::State {
         : render(std::move(figures)), settings(std::move(chosen)), io(1), acceptor(io) {}
 
     Status open() {
-        LK_TRY(endpoint, parse_listen(settings.listen));
+        LK_TRY(endpoint, parse_listen_address("metrics.listen", settings.listen, "127.0.0.1:9464"));
         error_code error;
         acceptor.open(endpoint.protocol(), error);
         if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);

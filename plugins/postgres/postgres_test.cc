@@ -280,6 +280,16 @@ TEST(PostgresSettings, WantProofOfAServerOnAnotherMachine) {
     EXPECT_THAT(host.log(), ElementsAre(HasSubstr("does not prove which server answers")));
 }
 
+TEST(PostgresSettings, WantThatProofTooWhereTheEnvironmentNamesTheMachine) {
+    ::setenv("PGHOST", "db.example.org", 1);
+    const auto bare = open_with({{"url", "dbname=latchkey"}});
+    const auto by_socket = open_with({{"url", "host=/run/postgresql dbname=latchkey"}});
+    ::unsetenv("PGHOST");
+    EXPECT_EQ(code_of(bare), Code::kConfig);
+    EXPECT_TRUE(by_socket);
+    EXPECT_TRUE(open_with({{"url", "dbname=latchkey"}}));
+}
+
 TEST(PostgresSettings, TellOfAServerThatIsNotThereInOneLine) {
     const sdk::FakeHost host({{"url", "host=/nonexistent dbname=latchkey"}});
     const auto made = std::move(*PostgresStore::open(host.host()))->connect();

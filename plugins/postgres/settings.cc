@@ -4,6 +4,7 @@
 #include <libpq-fe.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 
 #include "core/base/unique_handle.h"
@@ -39,10 +40,19 @@ std::string value_of(const Given& given, std::string_view name) {
     return found == given.end() ? std::string() : found->second;
 }
 
+// libpq takes from its environment what the text leaves out: another machine too, which nothing would prove.
+bool is_named_elsewhere() {
+    for (const char* name : {"PGHOST", "PGHOSTADDR", "PGSERVICE"}) {
+        if (std::getenv(name) != nullptr) return true;
+    }
+    return false;
+}
+
 // Every host of the list is a Unix socket.
 bool is_local(const Given& given) {
     if (given.contains("hostaddr") || given.contains("service")) return false;
     std::string hosts = value_of(given, "host");
+    if (hosts.empty() && is_named_elsewhere()) return false;
     for (std::size_t at = 0; at <= hosts.size();) {
         const std::size_t end = std::min(hosts.find(',', at), hosts.size());
         const char first = end == at ? '/' : hosts[at];
