@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab itself: VMs that boot, log people in by plain keys, refuse other keys, and go without a trace."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,10 @@ def test_codes_are_given_once_and_in_order():
 
 def test_codes_are_those_of_rfc_6238():
     assert Totp("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").at(59 // 30) == "287082"
+
+
+def test_runs_that_start_at_once_leave_each_other_s_places():
+    code = "from support.place import Place\nfor _ in range(25): Place().remove()"
+    runs = [subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1], stdin=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True) for _ in range(5)]
+    assert [(run.communicate(timeout=60)[1], run.returncode) for run in runs] == [("", 0)] * len(runs)

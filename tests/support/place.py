@@ -3,9 +3,11 @@
 
 sshd refuses helpers beneath a world-writable folder such as /tmp, so the folder is /var/lib/latchkey-tests/<pid>.
 All that is made outside of it (accounts, PAM services, processes, labs) is noted in its file `manifest` first:
-remove() takes it away again, and sweep() does so for runs that were killed. Main thread only.
+remove() takes it away again, and the next run does so for runs that were killed. Main thread only.
 """
 
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -15,20 +17,22 @@ from pathlib import Path
 from .wait import wait_for
 
 ROOT = Path("/var/lib/latchkey-tests")
+TURN = Path("/run/lock/latchkey-tests")  # held where a folder without its owner's note, or an empty ROOT, is normal
 VMLAB = Path(__file__).parent / "vmlab"
 
 
 class Place:
     def __init__(self):
-        sweep()
         self.path = ROOT / str(os.getpid())
         self.reports = self.path / "reports"  # sanitizer findings
-        for folder in (ROOT, self.path, self.reports):
-            folder.mkdir(exist_ok=True)
-            folder.chmod(0o755)
-        self.reports.chmod(0o1777)  # the broker and the signer are other users
         self.logs = []
-        self._note("owner", os.getpid(), _start_time(os.getpid()))
+        with _turn():
+            _sweep()
+            for folder in (ROOT, self.path, self.reports):
+                folder.mkdir(exist_ok=True)
+                folder.chmod(0o755)
+            self.reports.chmod(0o1777)  # the broker and the signer are other users
+            self._note("owner", os.getpid(), _start_time(os.getpid()))
 
     def folder(self, name):
         """A new folder of this name (or name-2, name-3 …), 0755 and root's, as its parents are."""
@@ -78,6 +82,8 @@ class Place:
 
     def remove(self):
         _remove(self.path)
+        with _turn(), contextlib.suppress(OSError):
+            ROOT.rmdir()  # fails where another run has its place
 
     def _note(self, *words):
         with open(self.path / "manifest", "a", encoding="utf-8") as manifest:
@@ -89,7 +95,15 @@ def lab_environment(name, suite):
     return {**os.environ, "VMLAB_SUITE": suite, "VMLAB_NS": name, "VMLAB_RUN": f"/run/vmlab/{name}"}
 
 
-def sweep():
+@contextlib.contextmanager
+def _turn():
+    """Several runs start at once (pytest's workers): one at a time makes its place, or takes ROOT away."""
+    with open(TURN, "w", encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # closing it gives the turn back
+        yield
+
+
+def _sweep():
     """Removes the places of runs whose process is gone."""
     for path in sorted(ROOT.glob("[0-9]*")):
         notes = _notes(path)
@@ -109,10 +123,6 @@ def _remove(path):
         elif kind == "account":
             _remove_account(name)
     shutil.rmtree(path, ignore_errors=True)
-    try:
-        ROOT.rmdir()
-    except OSError:
-        pass  # another run has its place there
 
 
 def _remove_account(name):

@@ -56,7 +56,7 @@ class Vm(ABC):
 
     def open_shell(self, account, key, **how):
         """A session that has begun for certain, and lasts until somebody ends it."""
-        session = self.open_session(account, key, "echo begun && exec sleep 600", **how)
+        session = self.open_session(account, key, "echo begun && exec sleep infinity", **how)
         try:
             session.expect("begun")
         except Exception:
