@@ -47,6 +47,7 @@ struct Scratch {
     bool has_policy_changed = false;
     bool has_taken_access = false;  // a grant that a VM holds may say too much now
     std::optional<Epoch> epoch;     // the new one, where it moved
+    Epoch least_epoch;              // told before: none is given again, whatever the database says
     std::uint64_t policy_count = 0; // numbers of such commits, where other brokers must hear of them
     std::uint64_t access_count = 0;
 };

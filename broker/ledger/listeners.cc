@@ -62,6 +62,11 @@ void Listeners::begin_at(const Counts& counts) {
     told_ = counts;
 }
 
+Epoch Listeners::told_epoch() const {
+    const std::lock_guard lock(mutex_);
+    return told_.epoch;
+}
+
 void Listeners::tell_epoch(Epoch epoch) {
     if (epoch <= told_.epoch) return;
     told_.epoch = epoch;

@@ -34,12 +34,13 @@ public:
     void begin_at(const Counts& counts); // nothing before is told
     void tell(const Scratch& committed); // by the writer, after its commit
     void tell(const Counts& found);      // by the ear
+    Epoch told_epoch() const;            // the highest that was told in this process
 
 private:
     void tell_epoch(Epoch epoch);
     static void tell_all(const std::vector<std::function<void()>>& listeners);
 
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     Counts told_;
     std::vector<std::function<void(Epoch)>> epoch_listeners_;
     std::vector<std::function<void()>> policy_listeners_;

@@ -19,12 +19,19 @@ using revocation::Selector;
 using revocation::SelectorKind;
 
 // One more than the counter, which is locked by it, and never an epoch that was given before: a counter set
-// back by hand must not stop a revocation.
+// back by hand must not stop a revocation, and one whose row is gone too (a hand, a failover) has been told:
+// whoever has heard of that epoch would take the new one for known.
 Result<Epoch> next_epoch(Transaction& t) {
     LK_TRY(counter,
            query_one(t, "UPDATE counters SET value = value + 1 WHERE name = 'epoch' RETURNING value"));
     LK_TRY(last, query_one(t, "SELECT COALESCE(MAX(epoch), 0) FROM revocations"));
-    const std::uint64_t after_last = (last ? Columns(*last).number() : 0) + 1;
+    const std::uint64_t last_given =
+        std::max(last ? Columns(*last).number() : 0, t.scratch.least_epoch.value);
+    if (last_given >= INT64_MAX) {
+        return fail(Code::kTampered, "the database's epoch was set to the last one that there can be",
+                    "restore the last backup");
+    }
+    const std::uint64_t after_last = last_given + 1;
     const std::uint64_t counted = counter ? Columns(*counter).number() : 0;
     if (counted == after_last) return Epoch{counted};
     t.tampered.note("counters", 1);

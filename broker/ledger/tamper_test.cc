@@ -304,6 +304,28 @@ TEST_F(TamperedRows, EpochSetBackByHandDoesNotStopARevocation) {
     EXPECT_GE(ledger_->tampered_rows(), 1u);
 }
 
+TEST_F(TamperedRows, AnEpochThatWasToldIsNotGivenAgainWhereItsRowAndTheCounterAreSetBack) {
+    issue(add_person("bob"));
+    std::vector<std::uint64_t> told;
+    ledger_->on_epoch([&](Epoch epoch) { told.push_back(epoch.value); });
+    const auto revoke_bob = [&] {
+        return take(write([](Transaction& t) {
+                   return revoke(t, {revocation::SelectorKind::kUser, "bob"}, "", "root");
+               }))
+            .revocation.epoch.value;
+    };
+    EXPECT_EQ(revoke_bob(), 1u);
+    EXPECT_EQ(revoke_bob(), 2u);
+    by_hand("DELETE FROM revocations WHERE epoch = 2");
+    by_hand("UPDATE counters SET value = 1 WHERE name = 'epoch'");
+    EXPECT_EQ(revoke_bob(), 3u);
+    EXPECT_EQ(told, (std::vector<std::uint64_t>{1, 2, 3}));
+    EXPECT_GE(ledger_->tampered_rows(), 1u);
+    ASSERT_EQ(in_force().size(), 3u) << "what the lost one said is not known: all before the next is revoked";
+    EXPECT_EQ(in_force()[1].revocation.selector.kind, revocation::SelectorKind::kBefore);
+    EXPECT_EQ(revoke_bob(), 4u) << "and the counter is right again";
+}
+
 TEST_F(TamperedRows, AreToldInTheAuditOnceEach) {
     add_person("bob");
     by_hand("UPDATE users SET role = 3 WHERE name = 'bob'");

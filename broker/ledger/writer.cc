@@ -155,6 +155,7 @@ void Writer::serve(const std::vector<Waiting*>& batch) {
     for (int attempt = 1;; ++attempt) {
         scratch = Scratch{};
         scratch.is_writing = true;
+        scratch.least_epoch = parts_.listeners.told_epoch();
         status = try_commit(batch, untold, scratch);
         if (!may_retry(status, attempt, since)) break;
         std::this_thread::sleep_for(pause_after(attempt));
