@@ -5,6 +5,7 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "broker/ledger/audit.h"
 #include "broker/ledger/ledger_for_tests.h"
@@ -35,6 +36,8 @@ enum class Fate { kDone = 1, kUndone };
 struct Trouble {
     std::optional<Fate> next; // of the commit that loses its connection
     int connects_refused = 0; // how often the database is away after it
+    bool breaks_next =
+        false; // that commit fails for another reason, and each call of its connection after it
 };
 
 class FrailConnection : public Connection {
@@ -43,11 +46,19 @@ public:
         : real_(std::move(real)), trouble_(trouble) {}
 
     Result<plugin_host::Rows> run(std::string_view sql, std::span<const plugin_host::Value> values) override {
+        if (is_broken_) return broken();
         return real_->run(sql, values);
     }
     Status run_script(std::string_view sql) override { return real_->run_script(sql); }
-    Status begin(bool for_writing) override { return real_->begin(for_writing); }
+    Status begin(bool for_writing) override {
+        return is_broken_ ? Status(broken()) : real_->begin(for_writing);
+    }
     Status commit() override {
+        if (std::exchange(trouble_.breaks_next, false)) {
+            LK_CHECK(real_->rollback());
+            is_broken_ = true;
+            return broken();
+        }
         if (!trouble_.next) return real_->commit();
         const Fate fate = *trouble_.next;
         trouble_.next.reset();
@@ -61,8 +72,11 @@ public:
     Status notify(std::string_view, std::string_view) override { return {}; }
 
 private:
+    static Failure broken() { return fail(Code::kIo, "no space left on device"); }
+
     std::unique_ptr<Connection> real_;
     Trouble& trouble_;
+    bool is_broken_ = false;
 };
 
 class FrailStore : public Store {
@@ -154,6 +168,15 @@ TEST_F(ALostCommit, WhoseFateNobodyTellsHandsNothingOut) {
     EXPECT_EQ(code_of(issued), Code::kUnavailable);
     EXPECT_EQ(issued.error().line().find('\n'), std::string::npos);
     EXPECT_NE(issued.error().next.find("look"), std::string::npos);
+}
+
+TEST_F(ALostCommit, ThatBreaksItsConnectionFailsAloneAndTheNextHasAnother) {
+    const Person bob = add_person("bob");
+    trouble_.breaks_next = true;
+    EXPECT_EQ(code_of(try_issue(bob)), Code::kIo);
+    EXPECT_EQ(issue(bob).sequence.value, 1u);
+    EXPECT_EQ(certificates(), 1u);
+    EXPECT_TRUE(is_chain_whole());
 }
 
 // --- Several brokers

@@ -181,6 +181,7 @@ Status Writer::try_commit(const std::vector<Waiting*>& batch, const std::vector<
     const bool is_fresh = connection_ == nullptr;
     LK_CHECK(connect());
     Status status = connection_->begin(true);
+    bool is_in_doubt = !status; // what failed was the connection itself, and not a job on it
     if (status) {
         const auto has_change = run_jobs(batch, scratch);
         if (!has_change) status = fail(has_change.error());
@@ -193,12 +194,14 @@ Status Writer::try_commit(const std::vector<Waiting*>& batch, const std::vector<
             status = connection_->commit();
             if (status) return {};
             if (parts_.has_others && is_lost(status.error())) return settle(scratch, status.error());
+            is_in_doubt = true;
         }
     }
     // Not committed: failed, or nothing to commit.
     const Status rolled_back = connection_->rollback();
     const bool is_gone = !status && status.error().code == Code::kUnavailable;
-    if (!rolled_back || is_gone) connection_.reset();
+    if (!rolled_back || is_gone || (is_in_doubt && status.error().code != Code::kConflict))
+        connection_.reset();
     // It may have been lost long ago: once more on a new one.
     if (is_gone && !is_fresh) return fail(Code::kConflict, status.error().message, status.error().next);
     return status;

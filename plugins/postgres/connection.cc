@@ -58,7 +58,11 @@ Failure Connection::noted(const PGresult* answer) {
     Failure made = failure(answer, where_);
     if (PQstatus(session_.get()) == CONNECTION_BAD && made.error.code != Code::kUnavailable)
         return die(one_line(PQerrorMessage(session_.get())));
-    if (ends_session(answer)) lost_ = made.error;
+    if (ends_session(answer)) {
+        // Whatever it was (a full disk is a PANIC in a commit): what the session did last is not known.
+        made.error.code = Code::kUnavailable;
+        lost_ = made.error;
+    }
     return made;
 }
 
