@@ -5,12 +5,13 @@
 namespace latchkey::ledger {
 namespace {
 
-Sealer::Mac setting_mac(const Transaction& t, std::string_view name, std::uint64_t version,
-                        std::string_view value) {
+constexpr std::string_view kTable = "settings";
+
+Bytes encode(std::string_view name, std::string_view value) {
     wire::Writer writer;
     writer.string(name);
     writer.string(value);
-    return t.sealer.mac({"settings", 0, version}, writer.bytes());
+    return writer.take();
 }
 
 } // namespace
@@ -22,10 +23,10 @@ Result<std::optional<std::string>> get_setting(Transaction& t, const std::string
     const std::uint64_t version = columns.number();
     std::string value = columns.text();
     const Bytes mac = columns.bytes();
-    if (columns.is_good() && equal_secret(setting_mac(t, name, version, value), mac)) {
+    if (columns.is_good() && t.sealer.fits({kTable, 0, version}, encode(name, value), mac)) {
         return std::optional<std::string>(std::move(value));
     }
-    t.tampered.note("settings", 0);
+    t.tampered.note(kTable, 0);
     return fail(Code::kTampered, "the setting " + name + " of the database fails its check",
                 "restore the last backup");
 }
@@ -36,7 +37,7 @@ Status put_setting(Transaction& t, const std::string& name, const std::string& v
     LK_CHECK(execute(t,
                      "INSERT INTO settings (name, version, value, mac) VALUES ($1, $2, $3, $4) "
                      "ON CONFLICT (name) DO UPDATE SET version = $2, value = $3, mac = $4",
-                     name, version, value, setting_mac(t, name, version, value)));
+                     name, version, value, t.sealer.mac({kTable, 0, version}, encode(name, value))));
     return append_audit(t, {"latchkeyd", "setting.put", "setting:" + name, "done", "{}"});
 }
 
