@@ -80,9 +80,29 @@ void SignerClient::describe(metrics::Registry& registry) const {
 
 Result<protocol::Frame> SignerClient::ask(ByteView request) {
     const metrics::Stopwatch watch(asking_);
-    auto answer = ask_over(request, posix::Deadline::after(options_.deadline));
+    if (is_silent()) {
+        unanswered_.add();
+        return gone({Code::kTimedOut, "it has just left a request without an answer", ""});
+    }
+    const auto deadline = posix::Deadline::after(options_.deadline);
+    auto answer = ask_over(request, deadline);
     if (!answer) unanswered_.add();
+    note(answer.has_value(), deadline);
     return answer;
+}
+
+bool SignerClient::is_silent() {
+    const std::lock_guard lock(mutex_);
+    return silent_until_ && !silent_until_->passed();
+}
+
+void SignerClient::note(bool has_answered, const posix::Deadline& deadline) {
+    const std::lock_guard lock(mutex_);
+    if (has_answered) {
+        silent_until_.reset();
+    } else if (deadline.passed()) {
+        silent_until_ = posix::Deadline::after(options_.after_silence);
+    }
 }
 
 // A connection that lay idle may have lost its other end meanwhile: then once more on a fresh one. Signing

@@ -2,8 +2,9 @@
 #pragma once
 // The broker's side of the signer: CertificateSigner is what the issuer sees; SignerClient is the real one,
 // over a few parallel connections to latchkey-signer. Any thread. One request a connection at a time, each
-// under one deadline; a connection that fails is dropped and made anew. kUnavailable where the signer does
-// not answer, the signer's own refusal (kRefused, …) as it came.
+// under one deadline; a connection that fails is dropped and made anew. A signer that hangs holds up a few
+// callers for that long, and then for a while nobody. kUnavailable where the signer does not answer, the
+// signer's own refusal (kRefused, …) as it came.
 
 #include <condition_variable>
 #include <functional>
@@ -37,7 +38,8 @@ public:
     using Connect = std::function<Result<posix::Stream>(const posix::Deadline&)>;
     struct Options {
         unsigned connections = 4; // in use at once; further callers wait, within their deadline
-        Micros deadline = from_seconds(2);
+        Micros deadline = from_seconds(1);     // a VM's helper gives up after 1.5 s
+        Micros after_silence = from_seconds(1); // where one had no answer in time, the next fail at once
     };
 
     explicit SignerClient(Connect connect) : SignerClient(std::move(connect), Options()) {}
@@ -55,6 +57,8 @@ private:
     Result<protocol::Frame> ask_over(ByteView request, const posix::Deadline& deadline);
     Result<posix::Stream> borrow(const posix::Deadline& deadline, bool& is_fresh);
     void give_back(std::optional<posix::Stream> stream);
+    bool is_silent();
+    void note(bool has_answered, const posix::Deadline& deadline);
 
     Connect connect_;
     Options options_;
@@ -62,6 +66,7 @@ private:
     std::condition_variable returned_;
     std::vector<posix::Stream> idle_;
     unsigned in_use_ = 0;
+    std::optional<posix::Deadline> silent_until_;
     metrics::Histogram asking_;
     metrics::Counter unanswered_;
 };

@@ -47,12 +47,20 @@ Status Server::prepare() {
 }
 
 void Server::add(UniqueFd connection) {
+    const int fd = connection.get();
     {
         const std::lock_guard lock(mutex_);
         if (open_.size() >= options_.max_connections) return;
-        open_.insert(connection.get());
+        open_.insert(fd);
     }
-    std::thread([this, fd = std::move(connection)]() mutable { serve(std::move(fd)); }).detach();
+    try {
+        std::thread([this, fd] { serve(UniqueFd(fd)); }).detach();
+        static_cast<void>(connection.release()); // it is the thread's now
+    } catch (...) { // no thread to be had: it is closed, and the broker asks again
+        const std::lock_guard lock(mutex_);
+        open_.erase(fd);
+        ended_.notify_all();
+    }
 }
 
 void Server::serve(UniqueFd connection) {
@@ -95,7 +103,7 @@ Result<Bytes> Server::sign(const protocol::Frame& request) {
     LK_TRY(asked, protocol::decode<protocol::SignCertificate>(request));
     LK_TRY(ca, permit(asked.to_be_signed, keys_, options_.limits, clock_.now()));
     if (!take_token())
-        return fail(Code::kRefused, "over the signer's rate limit",
+        return fail(Code::kUnavailable, "over the signer's rate limit",
                     "raise signatures_per_second if this is the load");
     protocol::Signed answer;
     LK_TRY(signature, ca_.sign(ca, asked.to_be_signed));

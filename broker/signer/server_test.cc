@@ -116,6 +116,7 @@ TEST_F(SignerServer, RefusesOverItsRate) {
     const auto second = client.sign(to_be_signed());
     ASSERT_FALSE(second);
     EXPECT_THAT(second.error().message, HasSubstr("rate limit"));
+    EXPECT_EQ(second.error().code, Code::kUnavailable) << "not now is no no";
 }
 
 TEST_F(SignerServer, ServesManyThreadsOverFewConnections) {
@@ -156,6 +157,41 @@ TEST(SignerClient, GivesUpAtItsDeadline) {
         [&](const posix::Deadline&) { return Result<posix::Stream>(posix::Stream(std::move(pair->ours))); },
         {.connections = 1, .deadline = from_millis(50)});
     EXPECT_EQ(client.public_keys().error().code, Code::kUnavailable);
+}
+
+// A signer that hangs, and what it is asked over.
+class SilentSigner : public ::testing::Test {
+protected:
+    SignerClient::Connect connector() {
+        return [this](const posix::Deadline&) -> Result<posix::Stream> {
+            ++connections_;
+            auto pair = make_pair(SOCK_STREAM);
+            if (!pair) return fail(pair.error());
+            theirs_.push_back(std::move(pair->theirs)); // open, and nobody serves it
+            return posix::Stream(std::move(pair->ours));
+        };
+    }
+    int connections_ = 0;
+    std::vector<UniqueFd> theirs_;
+};
+
+TEST_F(SilentSigner, IsNotWaitedForAgainAtOnce) {
+    SignerClient client(connector(),
+                        {.connections = 1, .deadline = from_millis(50), .after_silence = from_seconds(3600)});
+    EXPECT_EQ(client.public_keys().error().code, Code::kUnavailable);
+    const auto next = client.sign(as_bytes("x"));
+    ASSERT_FALSE(next);
+    EXPECT_EQ(next.error().code, Code::kUnavailable);
+    EXPECT_THAT(next.error().message, HasSubstr("just left a request"));
+    EXPECT_EQ(connections_, 1) << "it was not asked";
+}
+
+TEST_F(SilentSigner, IsAskedAgainAfterAWhile) {
+    SignerClient client(connector(),
+                        {.connections = 1, .deadline = from_millis(50), .after_silence = Micros{0}});
+    EXPECT_FALSE(client.public_keys());
+    EXPECT_FALSE(client.public_keys());
+    EXPECT_EQ(connections_, 2);
 }
 
 } // namespace
