@@ -141,9 +141,9 @@ void Ledger::on_policy_change(std::function<void()> listener) {
     state_->listeners.on_policy_change(std::move(listener));
 }
 
-Status Ledger::run_read(const std::function<Status(Transaction&)>& job) {
+Status Ledger::run_read(const std::function<Status(Transaction&)>& job, Reading reading) {
     const metrics::Stopwatch watch(state_->figures.reading);
-    Status status = state_->readers->run(job);
+    Status status = state_->readers->run(job, reading);
     if (LedgerFigures::is_failure(status)) state_->figures.reads_failed.add();
     return status;
 }

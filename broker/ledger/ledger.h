@@ -67,6 +67,8 @@ public:
     RowId new_id() const; // 63 random bits, never 0
 };
 
+enum class Reading : std::uint8_t { kInTurn = 1, kNow };
+
 class Ledger {
 public:
     struct Options {
@@ -85,14 +87,21 @@ public:
     ~Ledger();
 
     template <class Job>
-    std::invoke_result_t<Job, Transaction&> read(Job job) {
+    std::invoke_result_t<Job, Transaction&> read(Job job, Reading reading = Reading::kInTurn) {
         std::optional<std::invoke_result_t<Job, Transaction&>> outcome;
-        const Status ran = run_read([&](Transaction& transaction) -> Status {
+        const auto run = [&](Transaction& transaction) -> Status {
             outcome.emplace(job(transaction));
             return {};
-        });
+        };
+        const Status ran = run_read(run, reading);
         if (!ran) return fail(ran.error());
         return std::move(*outcome);
+    }
+    // On the connection that is kept for it: short, and nothing that many may ask for at once. Revocations on
+    // their way to VMs, and the look behind a heartbeat.
+    template <class Job>
+    std::invoke_result_t<Job, Transaction&> read_now(Job job) {
+        return read(std::move(job), Reading::kNow);
     }
 
     template <class Job>
@@ -125,7 +134,7 @@ public:
 private:
     struct State;
     explicit Ledger(std::unique_ptr<State> state);
-    Status run_read(const std::function<Status(Transaction&)>& job);
+    Status run_read(const std::function<Status(Transaction&)>& job, Reading reading);
     Status run_write(
         const std::function<Status(Transaction&)>& job); // may run the job again after a conflict
 

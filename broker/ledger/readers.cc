@@ -11,9 +11,10 @@ constexpr int kMostAttempts = 3;
 
 } // namespace
 
-std::unique_ptr<plugin_host::Connection> Readers::take() {
+std::unique_ptr<plugin_host::Connection> Readers::take(Reading reading) {
+    const std::size_t left = reading == Reading::kNow ? 0 : kept_;
     std::unique_lock lock(mutex_);
-    is_free_.wait(lock, [&] { return !free_.empty(); });
+    is_free_.wait(lock, [&] { return free_.size() > left; });
     auto connection = std::move(free_.back());
     free_.pop_back();
     return connection;
@@ -24,12 +25,12 @@ void Readers::give_back(std::unique_ptr<plugin_host::Connection> connection) {
         const std::lock_guard lock(mutex_);
         free_.push_back(std::move(connection));
     }
-    is_free_.notify_one();
+    is_free_.notify_all(); // not each that waits may take it
 }
 
-Status Readers::run(const std::function<Status(Transaction&)>& job) {
+Status Readers::run(const std::function<Status(Transaction&)>& job, Reading reading) {
     if (is_in_job()) return fail(Code::kInternal, "a ledger job called the ledger");
-    auto connection = take();
+    auto connection = take(reading);
     Status status;
     for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
         bool must_retry = false;
