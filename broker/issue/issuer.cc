@@ -4,6 +4,8 @@
 #include <openssl/rand.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 
 #include "broker/ledger/certificates.h"
 #include "broker/ledger/factors.h"
@@ -76,17 +78,36 @@ void Issuer::describe(metrics::Registry& registry) const {
 Result<std::vector<keys::PublicKey>> Issuer::ca_keys() {
     {
         const std::lock_guard lock(ca_mutex_);
-        if (!ca_keys_.empty()) return ca_keys_;
+        if (!must_ask_ca_keys_) return ca_keys_;
     }
     LK_TRY(list, parts_.signer.public_keys());
-    const std::lock_guard lock(ca_mutex_);
-    ca_keys_ = list;
+    std::vector<std::function<void()>> listeners;
+    {
+        const std::lock_guard lock(ca_mutex_);
+        if (!ca_keys_.empty() && !(ca_keys_ == list)) listeners = ca_listeners_;
+        ca_keys_ = list;
+        must_ask_ca_keys_ = false;
+    }
+    for (const auto& listener : listeners) listener();
     return list;
 }
 
-void Issuer::forget_ca_keys() {
+void Issuer::on_new_ca_keys(std::function<void()> listener) {
     const std::lock_guard lock(ca_mutex_);
-    ca_keys_.clear();
+    ca_listeners_.push_back(std::move(listener));
+}
+
+Epoch Issuer::set_epoch() {
+    const std::lock_guard lock(set_mutex_);
+    return revocations_.epoch();
+}
+
+// Others may have brought it further meanwhile. False where it still lacks one of them.
+bool Issuer::apply(const std::vector<ledger::RevocationRow>& newer) {
+    const std::lock_guard lock(set_mutex_);
+    return std::ranges::all_of(newer, [&](const ledger::RevocationRow& next) {
+        return next.revocation.epoch <= revocations_.epoch() || revocations_.apply(next.revocation);
+    });
 }
 
 // Judged by a set in memory, brought level with the snapshot that the caller reads from: the cost of a fetch
@@ -94,18 +115,16 @@ void Issuer::forget_ca_keys() {
 Result<bool> Issuer::is_revoked(ledger::Transaction& t, const ledger::User& user,
                                 const ledger::CertificateRow& row, const VmName& vm) {
     LK_TRY(epoch, ledger::current_epoch(t));
-    const std::lock_guard lock(set_mutex_);
-    if (revocations_.epoch() < epoch) {
-        LK_TRY(newer, ledger::revocations_after(t, revocations_.epoch()));
-        bool is_gap_free = newer.size() == epoch.value - revocations_.epoch().value;
-        for (const ledger::RevocationRow& next : newer) {
-            is_gap_free = is_gap_free && revocations_.apply(next.revocation).has_value();
-        }
-        if (!is_gap_free) { // some have ended already
+    const Epoch known = set_epoch();
+    if (known < epoch) {
+        LK_TRY(newer, ledger::revocations_after(t, known));
+        if (newer.size() != epoch.value - known.value || !apply(newer)) { // some have ended already
             LK_TRY(set, read_set(t, epoch));
-            revocations_ = std::move(set);
+            const std::lock_guard lock(set_mutex_);
+            if (revocations_.epoch() < epoch) revocations_ = std::move(set);
         }
     }
+    const std::lock_guard lock(set_mutex_);
     return revocations_
         .covers({.user = user.name,
                  .key = row.key_fingerprint,
@@ -148,16 +167,35 @@ Result<ledger::CertificateRow> Issuer::make(const Subject& subject, const std::s
     return made;
 }
 
+// Once more where the signer refuses: it may hold another CA key than when it was asked for it.
+Result<cert::Certificate> Issuer::sign(const cert::Content& content) {
+    auto certificate = sign_once(content);
+    if (certificate || !is_refusal(certificate.error().code)) return certificate;
+    {
+        const std::lock_guard lock(ca_mutex_);
+        must_ask_ca_keys_ = true;
+    }
+    return sign_once(content);
+}
+
+Result<cert::Certificate> Issuer::sign_once(const cert::Content& content) {
+    LK_TRY(cas, ca_keys());
+    std::array<std::uint8_t, 32> nonce{};
+    LK_CHECK(fill_random(nonce));
+    LK_TRY(to_be_signed, cert::to_be_signed(content, nonce, cas.front()));
+    LK_TRY(signature, parts_.signer.sign(to_be_signed));
+    LK_TRY(certificate, cert::Certificate::from_blob(cert::with_signature(to_be_signed, signature)));
+    LK_CHECK(cert::verify(certificate, {cas.front()}, parts_.clock.now(), Login()));
+    return certificate;
+}
+
 // Plan, sign, verify what came back, record: only the row that the ledger made durable is returned.
 Result<ledger::CertificateRow> Issuer::make_one(const Subject& subject, const std::string& actor) {
     if (!subject.unlock) return fail(Code::kExpired, "the unlock has ended", "run: unlock");
     const Micros now = parts_.clock.now();
     LK_TRY(plan, policy::plan_certificate(subject.rules, subject.unlock->ends_at - now, settings_.max_ttl));
-    LK_TRY(cas, ca_keys());
     LK_TRY(subject_key, keys::PublicKey::from_blob(subject.key.blob));
     LK_TRY(serial, new_serial());
-    std::array<std::uint8_t, 32> nonce{};
-    LK_CHECK(fill_random(nonce));
 
     cert::Content content;
     content.subject = std::move(subject_key);
@@ -171,10 +209,7 @@ Result<ledger::CertificateRow> Issuer::make_one(const Subject& subject, const st
     if (content.valid_before <= static_cast<std::uint64_t>(now.seconds()))
         return fail(Code::kExpired, "the unlock is about to end", "run: unlock");
 
-    LK_TRY(to_be_signed, cert::to_be_signed(content, nonce, cas.front()));
-    LK_TRY(signature, parts_.signer.sign(to_be_signed));
-    LK_TRY(certificate, cert::Certificate::from_blob(cert::with_signature(to_be_signed, signature)));
-    LK_CHECK(cert::verify(certificate, {cas.front()}, now, Login()));
+    LK_TRY(certificate, sign(content));
     return parts_.ledger.write([&](ledger::Transaction& t) -> Result<ledger::CertificateRow> {
         // Other brokers may have changed the rules since they were read, however long ago: this process may
         // have been stopped. Here nobody else writes.
@@ -230,13 +265,15 @@ Result<ledger::CertificateRow> Issuer::current(const ledger::User& /*user*/, con
 
 Result<ledger::CertificateRow> Issuer::current_at(const VmName& vm, const ledger::Key& key,
                                                   const ledger::Unlock& unlock, const std::string& actor) {
-    const std::lock_guard one_at_a_time(issuing_[unlock.id.value % issuing_.size()]);
+    const Turns::Turn turn(issuing_, unlock.id, std::chrono::microseconds(settings_.turn.value));
     LK_TRY(subject,
            parts_.ledger.read([&](ledger::Transaction& t) { return read_subject(t, key, Serial{0}, vm); }));
     if (!subject) return fail(Code::kNotFound, "the account of this key is gone");
     LK_TRY(row, usable(*subject));
     if (row) return std::move(*row);
-    auto made = make(*subject, actor);
+    auto made = turn.has_come() ? make(*subject, actor)
+                                : fail(Code::kUnavailable, "a certificate of this unlock is long in the making",
+                                       "try again; where that stays so, look at the signer's log");
     // Without a signer what is still valid serves on, until it ends.
     const bool can_wait = !made && made.error().code == Code::kUnavailable && subject->certificate &&
                           !subject->is_revoked && subject->certificate->ends_at > parts_.clock.now();

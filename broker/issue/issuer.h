@@ -4,7 +4,7 @@
 // that the ledger has not made durable. Calls block (ledger, signer); any thread. Everything it borrows
 // outlives it.
 
-#include <array>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,12 +12,14 @@
 #include <vector>
 
 #include "broker/issue/deny_log.h"
+#include "broker/issue/turns.h"
 #include "broker/ledger/ledger.h"
 #include "broker/ledger/model.h"
 #include "broker/metrics/registry.h"
 #include "broker/policy/policy.h"
 #include "broker/signer/client.h"
 #include "core/base/clock.h"
+#include "core/cert/certificate.h"
 #include "core/keys/private_key.h"
 #include "core/protocol/hub.h"
 #include "core/revocation/revocation.h"
@@ -27,6 +29,7 @@ namespace latchkey::issue {
 struct Settings {
     Micros max_ttl = from_seconds(3600); // of a certificate; a rule's ttl may be shorter
     Micros back_date = from_seconds(60); // valid_after = now - this, for VMs whose clock is behind
+    Micros turn = from_seconds(1);       // that a request waits for another one's of the same unlock
 };
 
 // The codes by which issuing says "no" rather than "not now".
@@ -66,10 +69,11 @@ public:
     };
     Result<Explanation> explain(const UserName& user, const Login& login, const VmName& vm);
 
-    // The CA keys that VMs are to trust; the first signs. Asked of the signer once, and again after
-    // forget_ca_keys().
+    // The CA keys that VMs are to trust; the first signs. Asked of the signer once, and again once it has
+    // refused to sign: they may have been replaced.
     Result<std::vector<keys::PublicKey>> ca_keys();
-    void forget_ca_keys();
+    // They were replaced. Called on any thread, at once; must return at once.
+    void on_new_ca_keys(std::function<void()> listener);
 
     void describe(metrics::Registry& registry) const;
 
@@ -86,10 +90,14 @@ private:
     };
     Result<std::optional<Subject>> read_subject(ledger::Transaction& t, const ledger::Key& key,
                                                 Serial offered, const VmName& vm);
+    Epoch set_epoch();
+    bool apply(const std::vector<ledger::RevocationRow>& newer);
     Result<bool> is_revoked(ledger::Transaction& t, const ledger::User& user,
                             const ledger::CertificateRow& row, const VmName& vm);
     Result<ledger::CertificateRow> make(const Subject& subject, const std::string& actor);
     Result<ledger::CertificateRow> make_one(const Subject& subject, const std::string& actor);
+    Result<cert::Certificate> sign(const cert::Content& content);
+    Result<cert::Certificate> sign_once(const cert::Content& content);
     // The subject's certificate where it still does; nullopt where a new one is due.
     Result<std::optional<ledger::CertificateRow>> usable(const Subject& subject);
     Result<ledger::CertificateRow> current_at(const VmName& vm, const ledger::Key& key,
@@ -112,9 +120,11 @@ private:
     DenyLog denies_;
     std::mutex ca_mutex_;
     std::vector<keys::PublicKey> ca_keys_;
+    bool must_ask_ca_keys_ = true;
+    std::vector<std::function<void()>> ca_listeners_;
     std::mutex set_mutex_; // revocations_: kept level with the ledger by is_revoked()
     revocation::RevocationSet revocations_;
-    std::array<std::mutex, 16> issuing_; // by unlock: two fetches at once make one certificate
+    Turns issuing_; // by unlock
 };
 
 } // namespace latchkey::issue

@@ -7,6 +7,7 @@
 #include "broker/ledger/policy_rows.h"
 #include "broker/ledger/revocations.h"
 #include "broker/ledger/vms.h"
+#include "core/cert/certificate.h"
 
 namespace latchkey::issue {
 
@@ -19,17 +20,35 @@ Result<Bytes> MemorySigner::sign(ByteView to_be_signed) {
     if (meanwhile) meanwhile();
     Bytes bytes = to_bytes(to_be_signed);
     if (signs_other_bytes) bytes.push_back(0);
-    return ledger::ca_key().sign(bytes);
+    if (refusals > 0 && refusals-- > 0) return fail(Code::kRefused, "the signer refuses: not this time");
+    keys::PublicKey asked;
+    LK_TRY(content, cert::parse_to_be_signed(to_be_signed, &asked));
+    if (!(asked == key().public_key()))
+        return fail(Code::kRefused, "the signer refuses: a CA key that is not ours");
+    return key().sign(bytes);
+}
+
+const keys::PrivateKey& MemorySigner::key() const {
+    static const auto next = take(keys::PrivateKey::generate(keys::KeyType::kEd25519));
+    return has_new_key ? next : ledger::ca_key();
 }
 
 Result<std::vector<keys::PublicKey>> MemorySigner::public_keys() {
     if (is_gone) return fail(Code::kUnavailable, "the signer does not answer", "start it");
-    return std::vector{ledger::ca_key().public_key()};
+    return std::vector{key().public_key()};
 }
 
-IssuerTest::IssuerTest()
-    : issuer_(std::make_unique<Issuer>(Issuer::Parts{*ledger_, signer_, ledger::ledger_key(), clock_},
-                                       Settings())) {}
+// However loaded the machine is, who waits for another one's certificate gets it.
+IssuerTest::IssuerTest() {
+    restart_issuer(from_seconds(30));
+}
+
+void IssuerTest::restart_issuer(Micros turn) {
+    Settings settings;
+    settings.turn = turn;
+    issuer_ =
+        std::make_unique<Issuer>(Issuer::Parts{*ledger_, signer_, ledger::ledger_key(), clock_}, settings);
+}
 
 ledger::Vm IssuerTest::add_vm(std::string_view name, ByteView raw_key,
                               const std::vector<protocol::KeyValue>& labels) {

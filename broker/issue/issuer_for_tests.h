@@ -18,9 +18,12 @@ class MemorySigner : public signer::CertificateSigner {
 public:
     Result<Bytes> sign(ByteView to_be_signed) override;
     Result<std::vector<keys::PublicKey>> public_keys() override;
+    const keys::PrivateKey& key() const;
 
     std::atomic<bool> is_gone = false;
     std::atomic<bool> signs_other_bytes = false;
+    std::atomic<bool> has_new_key = false; // and refuses what names the old one, as latchkey-signer does
+    std::atomic<int> refusals = 0;         // so many are still to come
     std::atomic<int> signatures = 0;
     std::function<void()> meanwhile; // what happens between the reading of the rules and the commit
 };
@@ -41,6 +44,9 @@ protected:
                              const ledger::CertificateRow& offered) const;
     ledger::RevocationRow revoke(std::string_view kind, const std::string& text);
     std::size_t audit_count(const std::string& action);
+
+    // The issuer anew, whose requests wait for each other for that long.
+    void restart_issuer(Micros turn);
 
     MemorySigner signer_;
     std::unique_ptr<Issuer> issuer_;

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <future>
 #include <thread>
 
 #include "broker/issue/issuer_for_tests.h"
@@ -130,6 +132,77 @@ TEST_F(Issuing, ServesTheLastOneOnWhileTheSignerIsGone) {
     EXPECT_EQ(take(issuer_->current(bob.user, bob.key, bob.unlock, "bob")).serial, first.serial);
     clock_.advance(from_seconds(601));
     EXPECT_EQ(ledger::code_of(issuer_->current(bob.user, bob.key, bob.unlock, "bob")), Code::kUnavailable);
+}
+
+// A signer that takes a request and does not answer, until the test is over.
+class Holding {
+public:
+    explicit Holding(MemorySigner& signer) {
+        signer.meanwhile = [answer = answer_.get_future().share()] { answer.wait(); };
+    }
+    ~Holding() { answer_.set_value(); }
+
+private:
+    std::promise<void> answer_;
+};
+
+TEST_F(Issuing, ServesTheLastOneOnWhileAnotherRequestWaitsForASignerThatHangs) {
+    restart_issuer(from_millis(100));
+    const auto bob = add_person("bob");
+    const auto eve = add_person("eve");
+    grant(bob, "*", {"deploy"});
+    grant(eve, "*", {"deploy"});
+    const auto first = take(issuer_->current(bob.user, bob.key, bob.unlock, "bob"));
+    clock_.advance(from_seconds(2800)); // a new one is due, and the old one good for a while
+    const auto ask = [&](const ledger::Person& person) {
+        return std::async(std::launch::async,
+                          [&] { return issuer_->current(person.user, person.key, person.unlock, "x"); });
+    };
+    const auto is_waiting = [&](int signatures) {
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (signer_.signatures < signatures && std::chrono::steady_clock::now() < end)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        return signer_.signatures == signatures;
+    };
+    std::future<Result<ledger::CertificateRow>> held_of_bob, held_of_eve, served, refused; // end after it
+    {
+        const Holding holding(signer_);
+        held_of_bob = ask(bob);
+        ASSERT_TRUE(is_waiting(2));
+        served = ask(bob);
+        ASSERT_EQ(served.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+        EXPECT_EQ(take(served.get()).serial, first.serial);
+        held_of_eve = ask(eve);
+        ASSERT_TRUE(is_waiting(3)) << "nobody waits for another unlock's";
+        refused = ask(eve);
+        ASSERT_EQ(refused.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+        EXPECT_EQ(ledger::code_of(refused.get()), Code::kUnavailable) << "there is none to serve";
+    }
+    EXPECT_NE(take(held_of_bob.get()).serial, first.serial);
+    EXPECT_TRUE(held_of_eve.get());
+}
+
+TEST_F(Issuing, AsksASignerThatRefusesOnceMore) {
+    const auto bob = add_person("bob");
+    grant(bob, "*", {"deploy"});
+    signer_.refusals = 1;
+    EXPECT_TRUE(issuer_->issue(bob.user, bob.key, bob.unlock, "bob"));
+    signer_.refusals = 2;
+    EXPECT_EQ(ledger::code_of(issuer_->issue(bob.user, bob.key, bob.unlock, "bob")), Code::kRefused);
+}
+
+TEST_F(Issuing, GoesOnWithTheNewKeyOnceTheSignerHasAnother) {
+    const auto bob = add_person("bob");
+    grant(bob, "*", {"deploy"});
+    int told = 0;
+    issuer_->on_new_ca_keys([&] { ++told; });
+    take(issuer_->issue(bob.user, bob.key, bob.unlock, "bob"));
+    EXPECT_EQ(told, 0);
+    signer_.has_new_key = true;
+    const auto row = take(issuer_->issue(bob.user, bob.key, bob.unlock, "bob"));
+    EXPECT_TRUE(take(cert::Certificate::from_blob(row.blob)).ca() == signer_.key().public_key());
+    EXPECT_TRUE(take(issuer_->ca_keys()).front() == signer_.key().public_key());
+    EXPECT_EQ(told, 1);
 }
 
 TEST_F(Issuing, MakesOneCertificateForManyAskersAtOnce) {
