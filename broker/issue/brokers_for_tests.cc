@@ -42,9 +42,9 @@ void BrokersTest::start(TestBroker& broker) {
                        : take(loader.store("sqlite", {{"path", (folder_ / "ledger.db").string()}}));
     broker.ledger = take(ledger::Ledger::open(
         *broker.store, {.data_key = ledger::data_key(), .clock = &clock_, .readers = 1}));
-    broker.issuer = std::make_unique<Issuer>(
-        Issuer::Parts{*broker.ledger, broker.signer, ledger::ledger_key(), clock_},
-        Settings{.turn = from_seconds(30)});
+    broker.issuer =
+        std::make_unique<Issuer>(Issuer::Parts{*broker.ledger, broker.signer, ledger::ledger_key(), clock_},
+                                 Settings{.turn = from_seconds(30)});
 }
 
 void BrokersTest::stop(TestBroker& broker) {

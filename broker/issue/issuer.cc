@@ -80,12 +80,14 @@ Result<std::vector<keys::PublicKey>> Issuer::ca_keys() {
         const std::lock_guard lock(ca_mutex_);
         if (!must_ask_ca_keys_) return ca_keys_;
     }
-    LK_TRY(list, parts_.signer.public_keys());
+    auto list = parts_.signer.public_keys();
     std::vector<std::function<void()>> listeners;
     {
         const std::lock_guard lock(ca_mutex_);
-        if (!ca_keys_.empty() && !(ca_keys_ == list)) listeners = ca_listeners_;
-        ca_keys_ = list;
+        if (!list && !ca_keys_.empty()) return ca_keys_; // as long as nothing newer is known
+        if (!list) return list;
+        if (!ca_keys_.empty() && !(ca_keys_ == *list)) listeners = ca_listeners_;
+        ca_keys_ = *list;
         must_ask_ca_keys_ = false;
     }
     for (const auto& listener : listeners) listener();
@@ -271,9 +273,10 @@ Result<ledger::CertificateRow> Issuer::current_at(const VmName& vm, const ledger
     if (!subject) return fail(Code::kNotFound, "the account of this key is gone");
     LK_TRY(row, usable(*subject));
     if (row) return std::move(*row);
-    auto made = turn.has_come() ? make(*subject, actor)
-                                : fail(Code::kUnavailable, "a certificate of this unlock is long in the making",
-                                       "try again; where that stays so, look at the signer's log");
+    auto made = turn.has_come()
+                    ? make(*subject, actor)
+                    : fail(Code::kUnavailable, "a certificate of this unlock is long in the making",
+                           "try again; where that stays so, look at the signer's log");
     // Without a signer what is still valid serves on, until it ends.
     const bool can_wait = !made && made.error().code == Code::kUnavailable && subject->certificate &&
                           !subject->is_revoked && subject->certificate->ends_at > parts_.clock.now();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One at a time for each unlock, so that two requests at once make one certificate; who waits for another one's
-// turn does so for a bounded time, for that one may wait for a signer that hangs. Any thread; outlives its
-// turns.
+// One at a time for each unlock, so that two requests at once make one certificate; who waits for another
+// one's turn does so for a bounded time, for that one may wait for a signer that hangs. Any thread; outlives
+// its turns.
 
 #include <chrono>
 #include <condition_variable>

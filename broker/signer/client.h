@@ -37,8 +37,8 @@ public:
     // Makes a connection; any thread. See SignerProcess::connect and at_socket().
     using Connect = std::function<Result<posix::Stream>(const posix::Deadline&)>;
     struct Options {
-        unsigned connections = 4; // in use at once; further callers wait, within their deadline
-        Micros deadline = from_seconds(1);     // a VM's helper gives up after 1.5 s
+        unsigned connections = 4;               // in use at once; further callers wait, within their deadline
+        Micros deadline = from_seconds(1);      // a VM's helper gives up after 1.5 s
         Micros after_silence = from_seconds(1); // where one had no answer in time, the next fail at once
     };
 
