@@ -90,17 +90,25 @@ struct Server::State {
     }
 
     asio::awaitable<void> accept() {
-        for (;;) {
-            auto [error, socket] = co_await acceptor.async_accept(kAwait);
-            if (!acceptor.is_open()) co_return;
-            if (error) { // no descriptors left, or the peer gave up
-                asio::steady_timer pause(io, std::chrono::milliseconds(100));
-                co_await pause.async_wait(kAwait);
-                continue;
+        asio::steady_timer pause(io);
+        while (acceptor.is_open()) {
+            bool is_taken = false;
+            try {
+                is_taken = co_await accept_one();
+            } catch (...) { // out of memory: the next may fare better
             }
-            if (open_connections >= settings.connections) continue; // closed by its destructor
-            asio::co_spawn(io, serve(std::move(socket)), asio::detached);
+            if (is_taken) continue;
+            pause.expires_after(std::chrono::milliseconds(100));
+            co_await pause.async_wait(kAwait);
         }
+    }
+
+    asio::awaitable<bool> accept_one() {
+        auto [error, socket] = co_await acceptor.async_accept(kAwait);
+        if (error) co_return false; // no descriptors left, or the peer gave up
+        if (open_connections >= settings.connections) co_return true; // closed by its destructor
+        asio::co_spawn(io, serve(std::move(socket)), asio::detached);
+        co_return true;
     }
 
     asio::awaitable<void> serve(asio::ip::tcp::socket socket) {
