@@ -12,6 +12,7 @@ from support.broker import SECRET, Broker, Person
 from support.build import DEBIAN_RELEASES, REPOSITORY, SUITE
 from support.keys import KeyPair
 from support.totp import Totp
+from support.wait import wait_for
 
 RELEASE = DEBIAN_RELEASES[SUITE]
 OLDER = f"0.0.1-1~deb{RELEASE}"
@@ -149,8 +150,12 @@ def test_an_upgrade_drops_nobody_and_removal_gives_logins_back(machine, debs, ol
     with open_echo(vm, "alice", bob.key) as bobs, open_echo(vm, "alice", eve.key) as eves, \
             open_echo(vm, "carol", own) as carols:
         before = machine.says("systemctl", "show", "-p", "MainPID", "--value", "latchkey-agent")
+        sshd_read_at = machine.says("stat", "-c", "%y", "/run/sshd.pid")
         machine.install(debs[AGENT])
+        assert machine.says("stat", "-c", "%y", "/run/sshd.pid") == sshd_read_at, "reloaded for nothing"
         assert machine.version(AGENT) != OLDER
+        for folder, mode in (("/var/lib/latchkey-agent", "755"), ("/var/lib/latchkey-agent/identity", "600")):
+            assert machine.says("stat", "-c", "%a", folder) == mode
         assert machine.says("systemctl", "show", "-p", "MainPID", "--value", "latchkey-agent") not in (before, "0")
         assert all(hears(session, "upgraded") for session in (bobs, eves, carols))
         vm.await_serving()
@@ -199,7 +204,11 @@ def test_a_command_that_sshd_asks_already_is_left_in_its_place(machine, debs, ne
     assert "/usr/local/bin/keys" in said and "latchkey-agent doctor" in said
     assert machine.gates_logins() == (True, False)
     assert_in(vm.ssh("carol", own, "id -un"), "carol")
-    machine.purge(AGENT)
+    machine.says("latchkey-agent", "doctor", "--fix")
+    assert machine.gates_logins() == (True, True)
+    assert_in(vm.ssh("carol", own, "id -un"), "carol")  # chained behind ours, with no agent that runs
+    assert "in effect again" in machine.purge(AGENT)
+    assert machine.gates_logins() == (False, False)
     assert_in(vm.ssh("carol", own, "id -un"), "carol")
 
 
@@ -281,3 +290,18 @@ def test_the_agents_units_are_hardly_exposed(machine, debs):
     machine.install(debs[AGENT])
     for unit in ("latchkey-agent", "latchkey-agent-join"):
         assert machine.exposure(f"{unit}.service") <= 2.0
+
+
+@pytest.mark.every_suite
+@pytest.mark.lab_only
+def test_a_unit_that_fails_is_started_again_however_often_and_not_with_a_wrong_configuration(machine, debs):
+    machine.install(debs[AGENT])
+    machine.vm.run("sh", "-c", "touch /var/lib/latchkey-agent/broker; systemctl start --no-block latchkey-agent")  # torn: ends at once
+
+    def restarts():
+        return int(machine.says("systemctl", "show", "-p", "NRestarts", "--value", "latchkey-agent"))
+
+    wait_for(lambda: restarts() > 6, 60, lambda: f"the agent to be started again: {machine.says('systemctl', 'status', 'latchkey-agent')}")
+    machine.vm.run("sh", "-c", "echo nonsense >/etc/latchkey/agent.toml")
+    wait_for(lambda: machine.says("systemctl", "is-failed", "latchkey-agent") == "failed", 60, "the agent to be left alone")
+    machine.vm.run("systemctl", "reset-failed", "latchkey-agent")
