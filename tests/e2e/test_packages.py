@@ -225,6 +225,25 @@ def test_a_pam_service_of_somebody_else_is_left_as_it_is(machine, debs, new_key)
     assert_in(vm.ssh("carol", own, "id -un"), "carol")
 
 
+# What docs/backup.md says to keep, and what docs/emergencies.md does with it.
+KEEP = """set -e
+install -d -m 700 -o latchkey -g latchkey /var/backups/latchkey
+latchkeyd backup /var/backups/latchkey/LAST.db
+mkdir /tmp/safe
+cp /var/lib/latchkey/*.key /var/lib/latchkey/*_ed25519 /var/lib/latchkey-signer/ca_ed25519 /etc/latchkey/latchkeyd.toml /tmp/safe
+mv /var/backups/latchkey/LAST.db /tmp/safe
+rmdir /var/backups/latchkey"""
+BRING_BACK = """set -e
+cd /tmp/safe
+install -m 0644 latchkeyd.toml /etc/latchkey/
+install -d -m 0700 -o latchkey -g latchkey /var/lib/latchkey /var/backups/latchkey
+install -d -m 0700 -o latchkey-signer -g latchkey-signer /var/lib/latchkey-signer
+install -m 0600 -o latchkey -g latchkey data.key broker_ed25519 ledger_ed25519 /var/lib/latchkey/
+install -m 0600 -o latchkey-signer -g latchkey-signer ca_ed25519 /var/lib/latchkey-signer/
+install -m 0600 -o latchkey -g latchkey LAST.db /var/backups/latchkey/
+latchkeyd restore /var/backups/latchkey/LAST.db --revoke-all"""
+
+
 class InstalledBroker(Broker):
     """The broker of the package, in a VM: its units, its folders, its accounts."""
 
@@ -272,16 +291,27 @@ def test_the_installed_broker_serves_under_its_sandbox_until_it_is_purged(machin
 
     web = new_vm(name="web-1")
     scene = Scene(broker, web)
-    assert_in(scene.plain(scene.person("bob")), "alice")
+    bob = scene.person("bob")
+    assert_in(scene.plain(bob), "alice")
     broker.as_admin("ca", "krl", "--json")
     machine.vm.run("systemctl", "restart", "latchkeyd")
     assert_in(scene.plain(scene.person("eve")), "alice")
+    vm.run("sh", "-c", KEEP)
 
     machine.remove("latchkey-broker")
     assert machine.says("ls", "/var/lib/latchkey"), "the database stays until purged"
     machine.purge("latchkey-broker")
     assert machine.files_of_ours() == []
     assert_in(vm.ssh("carol", own, "id -un"), "carol")
+
+    # The machine was lost: docs/emergencies.md.
+    machine.install(debs["latchkey-broker"])
+    vm.run("sh", "-c", BRING_BACK)
+    broker.start()
+    wait_for(lambda: web.agent_status().get("connected"), 60, lambda: f"the VM to be back: {web.agent_status()}")
+    assert_out(scene.plain(bob))
+    scene.unlock(bob)
+    assert_in(scene.plain(bob), "alice")
 
 
 @pytest.mark.every_suite
