@@ -89,6 +89,10 @@ class Machine:
         helper = self.says("sshd", "-T")
         return "pam_latchkey" in lines, "latchkey-authorized-keys" in helper
 
+    def gives_up_after(self, unit):
+        """The span in which too many starts are the last; "0": never."""
+        return self.says("systemctl", "show", "-p", "StartLimitIntervalUSec", "--value", unit)
+
     def exposure(self, unit):
         text = self.says("env", "SYSTEMD_COLORS=0", "systemd-analyze", "security", "--no-pager", unit)
         return float(re.search(r"exposure level for \S+: ([\d.]+)", text)[1])
@@ -287,6 +291,7 @@ def test_the_installed_broker_serves_under_its_sandbox_until_it_is_purged(machin
         pid = machine.says("systemctl", "show", "-p", "MainPID", "--value", unit)
         assert machine.says("ps", "-o", "user:32=", "-p", pid) == owner
         assert machine.exposure(f"{unit}.service") <= 2.0
+        assert machine.gives_up_after(unit) == "0"
     assert machine.says("stat", "-c", "%U %a", "/var/lib/latchkey-signer/ca_ed25519") == "latchkey-signer 600"
 
     web = new_vm(name="web-1")
@@ -324,14 +329,10 @@ def test_the_agents_units_are_hardly_exposed(machine, debs):
 
 @pytest.mark.every_suite
 @pytest.mark.lab_only
-def test_a_unit_that_fails_is_started_again_however_often_and_not_with_a_wrong_configuration(machine, debs):
+def test_an_agent_that_fails_is_started_again_for_ever_but_not_with_a_wrong_configuration(machine, debs):
     machine.install(debs[AGENT])
-    machine.vm.run("sh", "-c", "touch /var/lib/latchkey-agent/broker; systemctl start --no-block latchkey-agent")  # torn: ends at once
-
-    def restarts():
-        return int(machine.says("systemctl", "show", "-p", "NRestarts", "--value", "latchkey-agent"))
-
-    wait_for(lambda: restarts() > 6, 60, lambda: f"the agent to be started again: {machine.says('systemctl', 'status', 'latchkey-agent')}")
-    machine.vm.run("sh", "-c", "echo nonsense >/etc/latchkey/agent.toml")
-    wait_for(lambda: machine.says("systemctl", "is-failed", "latchkey-agent") == "failed", 60, "the agent to be left alone")
-    machine.vm.run("systemctl", "reset-failed", "latchkey-agent")
+    assert machine.gives_up_after("latchkey-agent") == "0"
+    machine.vm.run("sh", "-c", "echo nonsense >/etc/latchkey/agent.toml; touch /var/lib/latchkey-agent/broker")
+    assert machine.vm.run("systemctl", "start", "latchkey-agent", check=False).returncode != 0
+    assert machine.says("systemctl", "is-failed", "latchkey-agent") == "failed"
+    assert machine.says("systemctl", "show", "-p", "NRestarts", "--value", "latchkey-agent") == "0"
