@@ -24,6 +24,11 @@ function(lk_documents package)
         DESTINATION share/doc/${package} COMPONENT ${package})
 endfunction()
 
+# lk_handbook(PACKAGE): docs/, which messages and the man pages name.
+function(lk_handbook package)
+    install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs DESTINATION share/doc/${package} COMPONENT ${package})
+endfunction()
+
 # lk_manuals(PACKAGE PAGE…): pages of packaging/man, with our version in them.
 function(lk_manuals package)
     foreach(page ${ARGN})
@@ -63,6 +68,7 @@ install(FILES packaging/agent/org.latchkey.Agent1.conf
 install(FILES packaging/agent/agent.toml packaging/agent/sshd.conf
     DESTINATION /etc/latchkey COMPONENT latchkey-agent)
 lk_documents(latchkey-agent)
+lk_handbook(latchkey-agent)
 lk_manuals(latchkey-agent latchkey-agent.8 latchkey-agent.toml.5 latchkey-authorized-keys.8 pam_latchkey.8)
 lk_completion(latchkey-agent latchkey-agent)
 install(FILES packaging/agent/lintian-overrides
@@ -91,6 +97,7 @@ install(FILES packaging/broker/sysusers.conf
 install(FILES packaging/broker/latchkeyd.toml DESTINATION /etc/latchkey COMPONENT latchkey-broker)
 install(DIRECTORY packaging/grafana DESTINATION share/doc/latchkey-broker COMPONENT latchkey-broker)
 lk_documents(latchkey-broker)
+lk_handbook(latchkey-broker)
 lk_manuals(latchkey-broker latchkeyd.8 latchkeyd.toml.5 latchkey-signer.8)
 lk_completion(latchkey-broker latchkeyd)
 lk_control(latchkey-broker
