@@ -200,7 +200,7 @@ def test_a_command_that_sshd_asks_already_is_left_in_its_place(machine, debs, ne
     vm, own = machine.vm, new_key("own")
     vm.login("carol")
     vm.run("sh", "-c", "cat >/usr/local/bin/keys && chmod 755 /usr/local/bin/keys", stdin=f"#!/bin/sh\necho '{own.public}'\n")
-    vm.run("sh", "-c", "cat >/etc/ssh/sshd_config.d/50-own.conf && systemctl reload ssh",
+    vm.run("sh", "-c", "cat >/etc/ssh/sshd_config.d/00-earlier.conf && systemctl reload ssh",
            stdin="AuthorizedKeysCommand /usr/local/bin/keys\nAuthorizedKeysCommandUser nobody\n")
     assert_in(vm.ssh("carol", own, "id -un"), "carol")
 
