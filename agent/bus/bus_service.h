@@ -13,7 +13,7 @@
 
 namespace latchkey::agent::bus {
 
-inline constexpr const char* kBusGroup = "latchkey"; // may call what root may
+inline constexpr const char* kBusGroup = "latchkey-admin"; // may call what root may
 inline constexpr Micros kAnswerTime = from_seconds(2);
 inline constexpr Micros kFirstPause = from_millis(250);
 inline constexpr Micros kLongestPause = from_seconds(30);

@@ -51,12 +51,12 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def scene(run_place, build, lab):
-    """One VM and one broker for all tests here; carol is in group latchkey, mallory in none."""
+    """One VM and one broker for all tests here; carol is in group latchkey-admin, mallory in none."""
     broker = Broker(run_place, build, lab.network, name="broker-dbus").init().start()
     vm = LabVm(run_place, lab, build, name="bus-1").start()
     try:
         scene = Scene(broker, vm)
-        vm.run("useradd", "--groups", "latchkey", "carol")
+        vm.run("useradd", "--groups", "latchkey-admin", "carol")
         vm.run("useradd", "mallory")
         yield scene
     finally:
