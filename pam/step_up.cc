@@ -22,7 +22,8 @@ int give_up(const Caller& caller, const Login& login, std::string_view for_perso
     return PAM_CRED_INSUFFICIENT;
 }
 
-int without_agent(const Caller& caller, const Options& options, const Login& login, const Error& error) {
+int second_factor_without_agent(const Caller& caller, const Options& options, const Login& login,
+                                const Error& error) {
     const Finding finding = look_up(options.managed, login);
     if (finding.standing == Standing::kUnmanaged) return PAM_IGNORE;
     std::string why = error.line();
@@ -53,7 +54,7 @@ int ask_person(const Caller& caller, const Options& options, const Login& login,
     const auto frame = ask_agent(options.socket, encoded, protocol::kStepUpCodeTime);
     wipe(encoded);
     const auto answer = frame ? protocol::decode<StepUpAnswer>(*frame) : fail(frame.error());
-    if (!answer) return without_agent(caller, options, login, answer.error());
+    if (!answer) return second_factor_without_agent(caller, options, login, answer.error());
     switch (answer->verdict) {
         case StepUpVerdict::kAllow:
             return allow(caller);
@@ -89,7 +90,7 @@ int authenticate(const Caller& caller, const Options& options) {
     question.login = *login;
     question.service = caller.item(PAM_SERVICE);
     const auto answer = ask<StepUpAnswer>(options.socket, question);
-    if (!answer) return without_agent(caller, options, *login, answer.error());
+    if (!answer) return second_factor_without_agent(caller, options, *login, answer.error());
     switch (answer->verdict) {
         case StepUpVerdict::kUnmanaged:
             return PAM_IGNORE;

@@ -22,10 +22,6 @@ bool is_decisive(std::string_view keyword) {
     return std::find(std::begin(kDecisive), std::end(kDecisive), keyword) != std::end(kDecisive);
 }
 
-bool is_none(std::string_view value) {
-    return value.empty() || lower(value) == "none";
-}
-
 void unseen(Report& report, const Look& look) {
     const std::string why =
         look.asked.empty() || look.asked.front().second ? "" : look.asked.front().second.error().message;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <set>
 
+#include "agent/doctor/sshd_files.h"
+
 namespace latchkey::agent::doctor {
 namespace {
 
@@ -115,6 +117,10 @@ Findings examine(const Look& look) {
 bool is_our_helper(std::string_view command) {
     const Words words = words_of(command);
     return !words.empty() && words.front().substr(words.front().rfind('/') + 1) == kHelperName;
+}
+
+bool is_none(std::string_view value) {
+    return value.empty() || lower(value) == "none";
 }
 
 std::string chained_command(std::string_view command) {

@@ -54,6 +54,8 @@ Findings examine(const Look& look);
 
 // The command that sshd runs, in words. Ours: the helper, whatever its folder.
 bool is_our_helper(std::string_view command);
+// What sshd takes for "no command": nothing, or the word none.
+bool is_none(std::string_view value);
 // What stands behind --then; empty: nothing is chained.
 std::string chained_command(std::string_view command);
 

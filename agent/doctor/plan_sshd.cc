@@ -2,6 +2,7 @@
 // What sshd's files shall hold. Nothing is written here.
 #include <algorithm>
 
+#include "agent/doctor/checks.h"
 #include "agent/doctor/fix_sshd.h"
 
 namespace latchkey::agent::doctor {
@@ -15,10 +16,6 @@ constexpr std::string_view kManaged[] = {"authorizedkeyscommand", "authorizedkey
 
 bool is_ours_to_set(std::string_view keyword) {
     return std::find(std::begin(kManaged), std::end(kManaged), keyword) != std::end(kManaged);
-}
-
-bool is_none(std::string_view value) {
-    return value.empty() || lower(value) == "none";
 }
 
 // The drop-in as it is, wherever it lies; empty: there is none.

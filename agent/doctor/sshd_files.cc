@@ -11,20 +11,20 @@ namespace latchkey::agent::doctor {
 namespace {
 
 constexpr std::string_view kBlanks = " \t\r\f";
-constexpr int kMaxDepth = 16; // as sshd
+constexpr int kMaxIncludes = 16; // as sshd
 
 std::string_view trimmed(std::string_view text) {
     text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
     return text.substr(0, text.find_last_not_of(kBlanks) + 1);
 }
 
-class Reader {
+class ConfigReader {
 public:
-    Reader(Machine& machine, const Drafts& drafts, SshdFiles& into)
+    ConfigReader(Machine& machine, const Drafts& drafts, SshdFiles& into)
         : machine_(machine), drafts_(drafts), into_(into) {}
 
     Status read(const std::string& path, const std::string& condition, int depth) {
-        if (depth > kMaxDepth)
+        if (depth > kMaxIncludes)
             return fail(Code::kTooLarge, path + ": files include each other too deeply", "see its Include");
         LK_TRY(text, content(path));
         if (!into_.includes(path)) into_.files.push_back(path);
@@ -145,13 +145,13 @@ const Directive* SshdFiles::first(std::string_view keyword) const {
 Result<SshdFiles> read_sshd_files(Machine& machine, const std::string& main, const Drafts& drafts) {
     SshdFiles files;
     files.main = main;
-    LK_CHECK(Reader(machine, drafts, files).read(main, {}, 0));
+    LK_CHECK(ConfigReader(machine, drafts, files).read(main, {}, 0));
     return files;
 }
 
 Result<std::string> stage_sshd_files(Machine& machine, const SshdFiles& files, const Drafts& drafts) {
     SshdFiles unused;
-    const Reader reader(machine, drafts, unused);
+    const ConfigReader reader(machine, drafts, unused);
     const auto name_of_file = [&](const std::string& path) {
         const auto at = std::find(files.files.begin(), files.files.end(), path) - files.files.begin();
         return std::to_string(at) + ".conf";

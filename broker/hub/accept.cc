@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections come and go; the tick: deadlines, heartbeats, what is noted of each VM.
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 
+#include "broker/hub/await.h"
 #include "broker/hub/offload.h"
 #include "broker/hub/state.h"
 #include "broker/ledger/vms.h"
@@ -13,7 +12,6 @@
 namespace latchkey::hub {
 namespace {
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::int64_t kSilentHeartbeats = 4; // then the agent is taken for gone
 constexpr Micros kNoteEvery = from_seconds(60);
 constexpr Micros kSayFullEvery = from_seconds(60);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What goes to all agents: revocations as they commit, trust as policy changes.
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 
+#include "broker/hub/await.h"
 #include "broker/hub/offload.h"
 #include "broker/hub/state.h"
 #include "broker/ledger/policy_rows.h"
@@ -15,7 +14,6 @@
 namespace latchkey::hub {
 namespace {
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr Micros kRetry = from_millis(200);
 constexpr std::int64_t kTrustShare = 10; // re-reading policy takes a tenth of the time at most
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a VM reports, what the hub notices about one, and two machines that say that they are the same VM.
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 
+#include "broker/hub/await.h"
 #include "broker/hub/offload.h"
 #include "broker/hub/state.h"
 #include "broker/ledger/vm_reports.h"
@@ -13,7 +12,6 @@
 namespace latchkey::hub {
 namespace {
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::string_view kInstance = "instance"; // extension of Hello: random, of one run of the agent
 constexpr Micros kLongestLook = from_millis(7500); // an agent waits 10 s for its Welcome
 constexpr int kLooks = 150;

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // One agent's conversation: who it is, what it missed, then its requests until it leaves.
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <cstdlib>
 
+#include "broker/hub/await.h"
 #include "broker/hub/offload.h"
 #include "broker/hub/state.h"
 #include "broker/ledger/audit.h"
@@ -21,7 +20,6 @@
 namespace latchkey::hub {
 namespace {
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kFirstFrameLimit = 64 * 1024;      // before we know who it is
 constexpr Micros kReadTime = from_seconds(2);            // for our last words
 constexpr std::int64_t kOffsetWorthTelling = 30'000'000; // micros

@@ -5,14 +5,13 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
+
+#include "broker/hub/await.h"
 
 namespace latchkey::hub {
 namespace {
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kChunk = 16 * 1024;
 constexpr std::size_t kKeptInbox = 4096; // capacity that an idle connection may hold
 constexpr int kReadsInARow = 16;         // then the others have their turn

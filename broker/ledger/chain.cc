@@ -11,10 +11,10 @@
 namespace latchkey::ledger {
 namespace {
 
-constexpr std::string_view kTable = "chain_head";
+constexpr std::string_view kChainTable = "chain_head";
 
 Sealer::Mac head_mac(const Transaction& t, const ChainHead& head) {
-    return t.sealer.mac({kTable, 1, head.sequence}, head.hash);
+    return t.sealer.mac({kChainTable, 1, head.sequence}, head.hash);
 }
 
 bool take_hash(Columns& columns, ChainHash& hash) {
@@ -31,7 +31,7 @@ std::optional<ChainHead> take_head(Transaction& t, const std::optional<Row>& row
     head.sequence = columns.number();
     if (!take_hash(columns, head.hash)) return std::nullopt;
     const Bytes mac = columns.bytes();
-    if (!t.sealer.fits({kTable, 1, head.sequence}, head.hash, mac)) return std::nullopt;
+    if (!t.sealer.fits({kChainTable, 1, head.sequence}, head.hash, mac)) return std::nullopt;
     return head;
 }
 
@@ -82,7 +82,7 @@ Status lock_chain_head(Transaction& t) {
     LK_TRY(last, last_row(t));
     t.scratch.head = last;
     if (head && head->sequence == last.sequence && head->hash == last.hash) return {};
-    t.tampered.note(kTable, 1);
+    t.tampered.note(kChainTable, 1);
     Detail detail;
     if (head) detail.id("expected_sequence", head->sequence);
     detail.id("found_sequence", last.sequence);

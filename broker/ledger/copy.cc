@@ -19,7 +19,7 @@ namespace {
 
 using plugin_host::Connection;
 
-constexpr std::size_t kPage = 500;           // rows read at once
+constexpr std::size_t kCopyPage = 500;       // rows read at once
 constexpr std::size_t kMostParameters = 900; // of a statement; SQLite takes 999
 
 std::string joined(std::span<const std::string_view> names) {
@@ -46,7 +46,7 @@ public:
     Pages(Connection& connection, const TableShape& table) : connection_(connection), table_(table) {
         const std::string key = joined(table.columns.first(table.keys));
         const std::string select = "SELECT " + joined(table.columns) + " FROM " + std::string(table.name);
-        const std::string order = " ORDER BY " + key + " LIMIT " + std::to_string(kPage);
+        const std::string order = " ORDER BY " + key + " LIMIT " + std::to_string(kCopyPage);
         first_ = select + order;
         next_ = select + " WHERE (" + key + ") > " + placeholders(1, table.keys) + order;
     }
@@ -54,7 +54,7 @@ public:
     Result<std::vector<Row>> next() {
         if (is_at_end_) return std::vector<Row>();
         LK_TRY(rows, connection_.run(last_key_.empty() ? first_ : next_, last_key_));
-        is_at_end_ = rows.rows.size() < kPage;
+        is_at_end_ = rows.rows.size() < kCopyPage;
         for (const Row& row : rows.rows) {
             if (row.size() != table_.columns.size()) return fail(Code::kInternal, "a row of another shape");
         }

@@ -9,7 +9,7 @@
 namespace latchkey::ledger {
 namespace {
 
-constexpr std::string_view kTable = "factors";
+constexpr std::string_view kFactorTable = "factors";
 constexpr std::size_t kKindLimit = 32;
 
 #define LK_FACTOR_COLUMNS "f.id, f.version, f.user_id, f.kind, f.added_at, f.sealed"
@@ -24,7 +24,8 @@ Bytes bound_content(const FactorRow& factor) {
 }
 
 Result<Bytes> seal_state(const Transaction& t, const FactorRow& factor, const SecretBytes& state) {
-    return t.sealer.seal({kTable, factor.id.value, factor.version}, bound_content(factor), state.view());
+    return t.sealer.seal({kFactorTable, factor.id.value, factor.version}, bound_content(factor),
+                         state.view());
 }
 
 std::optional<FactorRow> take_factor(Transaction& t, const Row& row) {
@@ -37,13 +38,14 @@ std::optional<FactorRow> take_factor(Transaction& t, const Row& row) {
     factor.added_at = columns.micros();
     const Bytes sealed = columns.bytes();
     if (columns.is_good()) {
-        auto state = t.sealer.open({kTable, factor.id.value, factor.version}, bound_content(factor), sealed);
+        auto state =
+            t.sealer.open({kFactorTable, factor.id.value, factor.version}, bound_content(factor), sealed);
         if (state) {
             factor.state = std::move(*state);
             return factor;
         }
     }
-    t.tampered.note(kTable, factor.id.value);
+    t.tampered.note(kFactorTable, factor.id.value);
     return std::nullopt;
 }
 

@@ -12,7 +12,7 @@
 namespace latchkey::ledger {
 namespace {
 
-constexpr std::string_view kTable = "revocations";
+constexpr std::string_view kRevocationTable = "revocations";
 const std::string kEndedSetting = "revocations.ended";
 constexpr std::uint64_t kMoveEvery = 256; // epochs
 
@@ -53,7 +53,8 @@ std::optional<RevocationRow> take_revocation(const Transaction& t, const Row& ro
     epoch = columns.id<Epoch>();
     const Bytes record = columns.bytes();
     const Bytes mac = columns.bytes();
-    if (!columns.is_good() || !t.sealer.fits({kTable, epoch.value, 1}, record, mac)) return std::nullopt;
+    if (!columns.is_good() || !t.sealer.fits({kRevocationTable, epoch.value, 1}, record, mac))
+        return std::nullopt;
     auto decoded = decode(epoch, record);
     if (!decoded) return std::nullopt;
     return *std::move(decoded);
@@ -72,7 +73,7 @@ bool stands_for_all_before(const RevocationRow* known) {
 
 // `known` is the next revocation that we know, if any: the lost one was made before it.
 Result<RevocationRow> stand_in(Transaction& t, Epoch epoch, const RevocationRow* known) {
-    t.tampered.note(kTable, epoch.value);
+    t.tampered.note(kRevocationTable, epoch.value);
     const Micros until = known != nullptr ? known->revocation.made_at : t.now;
     LK_TRY(coverage, coverage_of_all(t, until));
     RevocationRow row;
@@ -95,7 +96,7 @@ Status insert_revocation(Transaction& t, const RevocationRow& row) {
         "INSERT INTO revocations (epoch, id, kind, text, made_at, drop_at, reason, actor, record, mac) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         made.epoch, row.id, made.selector.kind_name(), made.selector.text, made.made_at, made.drop_at,
-        row.reason, row.actor, record, t.sealer.mac({kTable, made.epoch.value, 1}, record));
+        row.reason, row.actor, record, t.sealer.mac({kRevocationTable, made.epoch.value, 1}, record));
 }
 
 Result<Coverage> coverage_of_all(Transaction& t, Micros issued_until) {

@@ -6,7 +6,7 @@
 namespace latchkey::ledger {
 namespace {
 
-constexpr std::uint32_t kMostLabels = 256;
+constexpr std::uint32_t kMostPackedLabels = 256;
 
 void put(wire::Writer& writer, Micros time) {
     writer.u64(static_cast<std::uint64_t>(time.value));
@@ -132,7 +132,7 @@ Bytes encode_labels(const std::vector<protocol::KeyValue>& labels) {
 std::optional<std::vector<protocol::KeyValue>> decode_labels(ByteView encoded) {
     wire::Reader reader(encoded);
     const auto count = reader.u32();
-    if (!count || *count > kMostLabels) return std::nullopt;
+    if (!count || *count > kMostPackedLabels) return std::nullopt;
     std::vector<protocol::KeyValue> labels;
     for (std::uint32_t i = 0; i < *count; ++i) {
         const auto name = reader.text();

@@ -13,7 +13,7 @@
 namespace latchkey::ledger {
 namespace {
 
-constexpr std::size_t kKindLimit = 32;
+constexpr std::size_t kReportKindLimit = 32;
 constexpr std::size_t kReportTextLimit = 400;
 constexpr std::string_view kBreakGlass = "break-glass";
 
@@ -22,7 +22,7 @@ constexpr std::string_view kBreakGlass = "break-glass";
 Status record_report(Transaction& t, const Vm& vm, const protocol::Report& report) {
     if (report.id > INT64_MAX) return fail(Code::kMalformed, "report with a number out of range");
     const std::uint64_t id = report.id == 0 ? t.new_id().value : report.id;
-    const std::string kind = clean_text(report.kind, kKindLimit);
+    const std::string kind = clean_text(report.kind, kReportKindLimit);
     const std::string text = clean_text(report.text, kReportTextLimit);
     const Micros made_at = std::clamp(report.time, Micros{}, t.now);
     LK_TRY(done, query(t,

@@ -10,7 +10,7 @@
 namespace latchkey::ledger {
 namespace {
 
-constexpr std::size_t kReportLimit = 200;
+constexpr std::size_t kVmTextLimit = 200;
 
 // What the VM reports of itself, after the columns that the MAC covers; spoilt text there decides nothing.
 std::optional<Vm> take_vm(Transaction& t, const Row& row) {
@@ -137,8 +137,8 @@ Status note_vm_seen(Transaction& t, VmId vm, Micros at, Epoch confirmed, std::in
                    "UPDATE vms SET last_seen = $2, confirmed_epoch = CASE WHEN confirmed_epoch < $3 THEN $3 "
                    "ELSE confirmed_epoch END, clock_offset_micros = $4, "
                    "software = $5, trouble = $6 WHERE id = $1",
-                   vm, at, confirmed, clock_offset_micros, clean_text(software, kReportLimit),
-                   clean_text(trouble, kReportLimit));
+                   vm, at, confirmed, clock_offset_micros, clean_text(software, kVmTextLimit),
+                   clean_text(trouble, kVmTextLimit));
 }
 
 } // namespace latchkey::ledger

@@ -18,7 +18,7 @@ namespace latchkey::ledger {
 namespace {
 
 constexpr std::size_t kMostJobsInCommit = 256;
-constexpr int kMostAttempts = 8;
+constexpr int kMostCommitTries = 8;
 constexpr auto kMostLinger = std::chrono::microseconds(2000);
 constexpr auto kRetryFor = std::chrono::seconds(10);
 constexpr auto kSettlePause = std::chrono::milliseconds(100);
@@ -26,12 +26,12 @@ constexpr auto kSettlePause = std::chrono::milliseconds(100);
 thread_local bool in_job = false;
 
 bool may_retry(const Status& status, int attempt, std::chrono::steady_clock::time_point since) {
-    return !status && status.error().code == Code::kConflict && attempt < kMostAttempts &&
+    return !status && status.error().code == Code::kConflict && attempt < kMostCommitTries &&
            std::chrono::steady_clock::now() - since < kRetryFor;
 }
 
 // Growing, and partly by chance: brokers that met once do not meet again.
-std::chrono::microseconds pause_after(int attempt) {
+std::chrono::microseconds pause_before_retry(int attempt) {
     const auto most = std::uint64_t{1000} << attempt;
     return std::chrono::microseconds(most / 2 + random_number() % (most / 2));
 }
@@ -158,7 +158,7 @@ void Writer::serve(const std::vector<Waiting*>& batch) {
         scratch.least_epoch = parts_.listeners.told_epoch();
         status = try_commit(batch, untold, scratch);
         if (!may_retry(status, attempt, since)) break;
-        std::this_thread::sleep_for(pause_after(attempt));
+        std::this_thread::sleep_for(pause_before_retry(attempt));
     }
     if (status) {
         if (scratch.head) figures_.sequence.set(static_cast<std::int64_t>(scratch.head->sequence));

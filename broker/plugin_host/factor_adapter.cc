@@ -19,7 +19,7 @@ struct Collected {
 // A prompt of a plugin goes to people's terminals, a state to the ledger: all of them are small.
 constexpr std::size_t kMostBytes = 64 * 1024;
 
-std::int32_t collect(void* context, std::uint32_t field, lk_bytes value) noexcept try {
+std::int32_t collect_fields(void* context, std::uint32_t field, lk_bytes value) noexcept try {
     auto& into = *static_cast<Collected*>(context);
     if (value.size > kMostBytes) return LK_ERROR_TOO_LARGE;
     const std::string_view text = as_text(view(value));
@@ -56,7 +56,7 @@ public:
 
     Result<Enrolment> enrol(std::string_view user, std::string_view issuer, Micros now) override {
         Collected got;
-        const lk_sink sink{&got, collect};
+        const lk_sink sink{&got, collect_fields};
         std::uint32_t confirm = 1;
         LK_CHECK(instance_->guarded([&](lk_error* error) {
             return functions_.enrol(instance_->raw(), lend(user), lend(issuer), now.value, &sink, &confirm,
@@ -69,7 +69,7 @@ public:
 
     Result<std::string> challenge(const SecretBytes& state) override {
         Collected got;
-        const lk_sink sink{&got, collect};
+        const lk_sink sink{&got, collect_fields};
         LK_CHECK(instance_->guarded([&](lk_error* error) {
             return functions_.challenge(instance_->raw(), lend(state.view()), &sink, error);
         }));
@@ -80,7 +80,7 @@ public:
     // Accepted is 1 and nothing else, and needs the state in which the answer is spent.
     Result<CheckOutcome> check(const SecretBytes& state, std::string_view answer, Micros now) override {
         Collected got;
-        const lk_sink sink{&got, collect};
+        const lk_sink sink{&got, collect_fields};
         std::uint32_t accepted = 0;
         LK_CHECK(instance_->guarded([&](lk_error* error) {
             return functions_.check(instance_->raw(), lend(state.view()), lend(answer), now.value, &sink,

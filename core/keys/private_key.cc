@@ -27,13 +27,13 @@ namespace {
 
 constexpr std::size_t kMaxPemSize = 64 * 1024;
 constexpr unsigned kMinRsaBits = 2048;
-constexpr unsigned kMaxRsaBits = 8192;
+constexpr unsigned kMaxPrivateRsaBits = 8192;
 constexpr std::string_view kHeader = "-----BEGIN OPENSSH PRIVATE KEY-----";
 constexpr std::string_view kFooter = "-----END OPENSSH PRIVATE KEY-----";
 constexpr std::string_view kMagic{"openssh-key-v1\0", 15};
 constexpr std::string_view kCurve = "nistp256";
 
-Failure malformed(std::string message) {
+Failure malformed_private(std::string message) {
     ERR_clear_error();
     return fail(Code::kMalformed, std::move(message));
 }
@@ -67,7 +67,7 @@ Result<PublicKey> public_half(const EVP_PKEY* pkey) {
             std::array<std::uint8_t, 32> raw{};
             std::size_t size = raw.size();
             if (EVP_PKEY_get_raw_public_key(pkey, raw.data(), &size) != 1)
-                return malformed("ed25519 key that OpenSSL cannot show");
+                return malformed_private("ed25519 key that OpenSSL cannot show");
             writer.string(type_name(KeyType::kEd25519));
             writer.string(ByteView(raw));
             break;
@@ -89,11 +89,11 @@ Result<PublicKey> public_half(const EVP_PKEY* pkey) {
         }
         case EVP_PKEY_RSA: {
             const int bits = EVP_PKEY_get_bits(pkey);
-            if (bits < static_cast<int>(kMinRsaBits) || bits > static_cast<int>(kMaxRsaBits))
+            if (bits < static_cast<int>(kMinRsaBits) || bits > static_cast<int>(kMaxPrivateRsaBits))
                 return wrong_type();
             const BignumHandle modulus = bignum_of(pkey, OSSL_PKEY_PARAM_RSA_N);
             const BignumHandle exponent = bignum_of(pkey, OSSL_PKEY_PARAM_RSA_E);
-            if (!modulus || !exponent) return malformed("RSA key that OpenSSL cannot show");
+            if (!modulus || !exponent) return malformed_private("RSA key that OpenSSL cannot show");
             writer.string(type_name(KeyType::kRsa));
             writer.mpint(from_bignum(exponent.get()));
             writer.mpint(from_bignum(modulus.get()));
@@ -109,7 +109,7 @@ Result<PkeyHandle> read_ed25519(wire::Reader& reader) {
     LK_TRY(point, reader.string());
     LK_TRY(seed_and_point, reader.string());
     if (seed_and_point.size() != 64 || !equal(seed_and_point.subspan(32), point))
-        return malformed("ed25519 private key whose halves do not fit");
+        return malformed_private("ed25519 private key whose halves do not fit");
     return PkeyHandle(
         EVP_PKEY_new_raw_private_key_ex(nullptr, "ED25519", nullptr, seed_and_point.data(), 32));
 }
@@ -149,16 +149,16 @@ Result<PkeyHandle> read_rsa(wire::Reader& reader) {
     const ParamsBuilderHandle builder(OSSL_PARAM_BLD_new());
     std::array<BignumHandle, names.size()> numbers;
     for (std::size_t i = 0; i < names.size(); ++i) {
-        LK_TRY(magnitude, reader.mpint(kMaxRsaBits / 8 + 1));
+        LK_TRY(magnitude, reader.mpint(kMaxPrivateRsaBits / 8 + 1));
         if (magnitude.empty() || (magnitude.size() == 1 && magnitude.front() <= 1))
-            return malformed("RSA private key with a zero in it");
+            return malformed_private("RSA private key with a zero in it");
         numbers[i] = to_bignum(magnitude);
         OSSL_PARAM_BLD_push_BN(builder.get(), names[i], numbers[i].get());
     }
-    if (BN_is_odd(numbers[0].get()) == 0) return malformed("RSA private key with an even modulus");
+    if (BN_is_odd(numbers[0].get()) == 0) return malformed_private("RSA private key with an even modulus");
     const BignumHandle for_p = crt_exponent(numbers[2].get(), numbers[4].get());
     const BignumHandle for_q = crt_exponent(numbers[2].get(), numbers[5].get());
-    if (!for_p || !for_q) return malformed("RSA private key that does not compute");
+    if (!for_p || !for_q) return malformed_private("RSA private key that does not compute");
     OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_EXPONENT1, for_p.get());
     OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_EXPONENT2, for_q.get());
     return make_pkey("RSA", EVP_PKEY_KEYPAIR, builder.get());
@@ -175,9 +175,9 @@ Result<PkeyHandle> read_by_type(std::string_view type, wire::Reader& reader) {
 Status check_padding(wire::Reader& reader) {
     LK_CHECK(reader.string()); // the comment
     const ByteView padding = reader.rest();
-    if (padding.size() >= 8) return malformed("private key with bytes left over");
+    if (padding.size() >= 8) return malformed_private("private key with bytes left over");
     for (std::size_t i = 0; i < padding.size(); ++i) {
-        if (padding[i] != i + 1) return malformed("private key with wrong padding");
+        if (padding[i] != i + 1) return malformed_private("private key with wrong padding");
     }
     return {};
 }
@@ -186,7 +186,7 @@ Status check_padding(wire::Reader& reader) {
 Result<SecretBytes> decode_armour(std::string_view text) {
     text.remove_prefix(kHeader.size());
     const std::size_t end = text.find(kFooter);
-    if (end == std::string_view::npos) return malformed("private key without its END line");
+    if (end == std::string_view::npos) return malformed_private("private key without its END line");
     SecretBytes base64(end);
     std::size_t size = 0;
     for (const char c : text.substr(0, end)) {
@@ -200,13 +200,13 @@ Result<PkeyHandle> read_openssh(std::string_view text) {
     LK_TRY(raw, decode_armour(text));
     wire::Reader reader(raw.view());
     const auto magic = reader.raw(kMagic.size());
-    if (!magic || as_text(*magic) != kMagic) return malformed("private key without OpenSSH's magic");
+    if (!magic || as_text(*magic) != kMagic) return malformed_private("private key without OpenSSH's magic");
     LK_TRY(cipher, reader.text());
     LK_TRY(kdf, reader.text());
     LK_CHECK(reader.string()); // options of the kdf
     if (cipher != "none" || kdf != "none") return encrypted();
     LK_TRY(count, reader.u32());
-    if (count != 1) return malformed("private key file that does not hold exactly one key");
+    if (count != 1) return malformed_private("private key file that does not hold exactly one key");
     LK_TRY(blob, reader.string());
     LK_TRY(inner, reader.string());
     LK_CHECK(reader.expect_end());
@@ -214,13 +214,14 @@ Result<PkeyHandle> read_openssh(std::string_view text) {
     wire::Reader secret(inner);
     LK_TRY(check, secret.u32());
     LK_TRY(check_again, secret.u32());
-    if (check != check_again || inner.size() % 8 != 0) return malformed("private key that is damaged");
+    if (check != check_again || inner.size() % 8 != 0)
+        return malformed_private("private key that is damaged");
     LK_TRY(type, secret.text());
     LK_TRY(pkey, read_by_type(type, secret));
     if (!pkey) return openssl_failure(Code::kMalformed, "private key that OpenSSL does not take");
     LK_CHECK(check_padding(secret));
     LK_TRY(half, public_half(pkey.get()));
-    if (!equal(half.blob(), blob)) return malformed("private key whose public half is another's");
+    if (!equal(half.blob(), blob)) return malformed_private("private key whose public half is another's");
     return pkey;
 }
 
@@ -303,7 +304,7 @@ Result<PrivateKey> PrivateKey::adopt(evp_pkey_st* owned) {
     LK_TRY(public_key, public_half(owned));
     state->public_key = std::move(public_key);
     if (state->public_key.type() == KeyType::kRsa && !is_consistent_rsa(owned))
-        return malformed("RSA private key whose numbers do not fit");
+        return malformed_private("RSA private key whose numbers do not fit");
     state->signer.reset(EVP_MD_CTX_new());
     if (!state->signer ||
         EVP_DigestSignInit_ex(state->signer.get(), nullptr, digest_of(state->public_key.type()), nullptr,
@@ -315,7 +316,7 @@ Result<PrivateKey> PrivateKey::adopt(evp_pkey_st* owned) {
     static constexpr std::string_view probe = "latchkey-self-test";
     const auto signature = key.sign(as_bytes(probe));
     if (!signature || !key.public_key().verify(*signature, as_bytes(probe)))
-        return malformed("private key whose halves do not belong together");
+        return malformed_private("private key whose halves do not belong together");
     return key;
 }
 
@@ -329,7 +330,7 @@ Result<PrivateKey> PrivateKey::generate(KeyType type, unsigned rsa_bits) {
             pkey = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
             break;
         case KeyType::kRsa:
-            if (rsa_bits < kMinRsaBits || rsa_bits > kMaxRsaBits)
+            if (rsa_bits < kMinRsaBits || rsa_bits > kMaxPrivateRsaBits)
                 return fail(Code::kUsage, "RSA keys have 2048 to 8192 bits");
             pkey = EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(rsa_bits));
             break;
@@ -398,7 +399,7 @@ const PublicKey& PrivateKey::public_key() const {
 Result<Bytes> PrivateKey::sign(ByteView data) const {
     const KeyType type = state_->public_key.type();
     const DigestContextHandle context(EVP_MD_CTX_new());
-    std::array<std::uint8_t, kMaxRsaBits / 8> buffer;
+    std::array<std::uint8_t, kMaxPrivateRsaBits / 8> buffer;
     std::size_t size = buffer.size();
     if (!context || EVP_MD_CTX_copy_ex(context.get(), state_->signer.get()) != 1 ||
         EVP_DigestSign(context.get(), buffer.data(), &size, data.data(), data.size()) != 1) {

@@ -9,10 +9,10 @@ namespace {
 
 constexpr std::string_view kPrefix = "lk1.";
 constexpr std::size_t kMaxHost = 253;
-constexpr std::size_t kMaxWord = 128;
+constexpr std::size_t kMaxTokenWord = 128;
 
 bool is_word(std::string_view text) {
-    return !text.empty() && text.size() <= kMaxWord && std::all_of(text.begin(), text.end(), [](char c) {
+    return !text.empty() && text.size() <= kMaxTokenWord && std::all_of(text.begin(), text.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
                c == '-';
     });

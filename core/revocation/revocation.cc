@@ -13,7 +13,7 @@
 namespace latchkey::revocation {
 namespace {
 
-constexpr std::string_view kMagic = "latchkey-revocations";
+constexpr std::string_view kSetMagic = "latchkey-revocations";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kMaxTextSize = 256;
 
@@ -99,7 +99,7 @@ Result<Revocation> read_entry(wire::Reader& reader) {
 Bytes encode_set(Epoch epoch, const std::vector<Revocation>& entries) {
     wire::Writer writer;
     writer.reserve(64 + entries.size() * 64);
-    writer.string(kMagic);
+    writer.string(kSetMagic);
     writer.u32(kVersion);
     writer.u64(epoch.value);
     writer.u64(entries.size());
@@ -284,7 +284,7 @@ Result<RevocationSet> RevocationSet::decode(ByteView bytes) {
     const auto version = reader.u32();
     const auto epoch = reader.u64();
     const auto count = reader.u64();
-    if (!magic || *magic != kMagic || !version || !epoch || !count)
+    if (!magic || *magic != kSetMagic || !version || !epoch || !count)
         return tampered("this is no revocation file");
     if (*version != kVersion) return tampered("revocation file of version " + std::to_string(*version));
     std::vector<Revocation> entries;

@@ -8,7 +8,7 @@
 namespace latchkey::totp {
 namespace {
 
-using Code = UniqueHandle<QRcode, QRcode_free>;
+using QrCode = UniqueHandle<QRcode, QRcode_free>;
 
 constexpr int kQuietZone = 2; // modules; the standard's 4 would not leave room on 24 lines
 
@@ -26,7 +26,7 @@ const char* half_block(bool upper, bool lower) {
 } // namespace
 
 std::string draw_qr(std::string_view text) {
-    const Code code(QRcode_encodeString8bit(std::string(text).c_str(), 0, QR_ECLEVEL_L));
+    const QrCode code(QRcode_encodeString8bit(std::string(text).c_str(), 0, QR_ECLEVEL_L));
     if (!code) return {};
     std::string drawn;
     for (int y = -kQuietZone; y < code->width + kQuietZone; y += 2) {
