@@ -14,6 +14,12 @@
 
 namespace latchkey::agent {
 
+// On the VM's own clocks, both of them: no broker's time, which the next Welcome may move.
+struct Moment {
+    Micros wall;
+    Micros monotonic;
+};
+
 class BrokerClock {
 public:
     explicit BrokerClock(const Clock& clock) : clock_(clock) {}
@@ -22,6 +28,7 @@ public:
     void sync(Micros broker_time) {
         newest_word_ = broker_time;
         heard_ = Heard{broker_time, clock_.now(), clock_.monotonic()};
+        welcomed_ = ago(Micros{});
     }
     // At a Heartbeat. Returns how old the word is by our reckoning.
     Micros hear(Micros broker_time) {
@@ -47,6 +54,13 @@ public:
     }
     // How old the newest word is, by the clock that says longer. A wall clock set back says nothing.
     Micros silence() const { return heard_ ? latest() - newest_word_ : Micros{INT64_MAX}; }
+    // So long ago; and how long ago it was, by the clock that says longer.
+    Moment ago(Micros age) const { return {clock_.now() - age, clock_.monotonic() - age}; }
+    Micros since(const Moment& moment) const {
+        return std::max(clock_.now() - moment.wall, clock_.monotonic() - moment.monotonic);
+    }
+    // When the last Welcome came.
+    const Moment& welcomed() const { return welcomed_; }
     // Broker time minus our wall clock.
     Micros offset() const { return now() - clock_.now(); }
     // That moment on the VM's own wall clock: what sshd judges by.
@@ -61,6 +75,7 @@ private:
     const Clock& clock_;
     std::optional<Heard> heard_;
     Micros newest_word_;
+    Moment welcomed_;
 };
 
 } // namespace latchkey::agent

@@ -321,6 +321,83 @@ TEST_F(Leases, HoldUntilTheGraceIsOver) {
     EXPECT_EQ(lease_.standing(), Standing::kOver);
 }
 
+TEST_F(Leases, AreNotRenewedByAWelcomeAlone) {
+    lease_.set_grace(from_seconds(3600));
+    broker_.sync(kNow);
+    lease_.begin_catch_up();
+    lease_.go_online();
+    lease_.go_offline();
+    for (int again = 0; again < 2; ++again) { // cut before the last Revoke, at the next broker too
+        clock_.advance(from_seconds(59 * 60));
+        broker_.sync(clock_.now());
+        lease_.begin_catch_up();
+        lease_.cover(Micros{}); // a heartbeat in the middle of the catch-up
+        EXPECT_EQ(lease_.standing(), Standing::kCatchingUp);
+        lease_.go_offline();
+        EXPECT_EQ(lease_.standing(), again == 0 ? Standing::kOffline : Standing::kOver);
+    }
+}
+
+TEST_F(Leases, AreRenewedByAWelcomeWhoseRevocationsAreAllHere) {
+    lease_.set_grace(from_seconds(3600));
+    broker_.sync(kNow);
+    lease_.begin_catch_up();
+    lease_.go_online();
+    lease_.go_offline();
+    clock_.advance(from_seconds(59 * 60));
+    broker_.sync(clock_.now());
+    lease_.begin_catch_up();
+    clock_.advance(from_seconds(60)); // it takes its time
+    lease_.go_online();
+    lease_.go_offline();
+    EXPECT_EQ(lease_.left(), from_seconds(59 * 60)) << "as of the Welcome, not of its last Revoke";
+    clock_.advance(from_seconds(59 * 60));
+    EXPECT_EQ(lease_.standing(), Standing::kOffline);
+    clock_.advance(Micros{1});
+    EXPECT_EQ(lease_.standing(), Standing::kOver);
+}
+
+TEST_F(Leases, AreRenewedByHeartbeatsOfOurEpochAndByNoOlderWord) {
+    lease_.set_grace(from_seconds(60));
+    broker_.sync(kNow);
+    lease_.go_online();
+    clock_.advance(from_seconds(50));
+    lease_.cover(broker_.hear(kNow + from_seconds(48)));
+    lease_.cover(from_seconds(49));
+    lease_.go_online(); // a revocation that came behind it
+    lease_.go_offline();
+    EXPECT_EQ(lease_.left(), from_seconds(58));
+    lease_.cover(Micros{}); // without a connection there is no heartbeat
+    clock_.advance(from_seconds(59));
+    EXPECT_EQ(lease_.standing(), Standing::kOver);
+}
+
+TEST_F(Leases, AreNotStretchedByABrokerWhoseClockIsBehindOrAhead) {
+    lease_.set_grace(from_seconds(3600));
+    for (const std::int64_t off : {-1800, 1800}) {
+        broker_.sync(clock_.now());
+        lease_.begin_catch_up();
+        lease_.go_online();
+        lease_.go_offline();
+        clock_.advance(from_seconds(3599));
+        broker_.sync(clock_.now() + from_seconds(off));
+        lease_.begin_catch_up();
+        lease_.go_offline();
+        EXPECT_EQ(lease_.standing(), Standing::kOffline) << off;
+        clock_.advance(from_seconds(2));
+        EXPECT_EQ(lease_.standing(), Standing::kOver) << off;
+    }
+}
+
+TEST_F(Leases, OfOneThatSleptBeforeItHeardABrokerServeNothing) {
+    lease_.beat();
+    clock_.advance(from_seconds(60));
+    lease_.beat();
+    EXPECT_EQ(lease_.standing(), Standing::kOver);
+    lease_.go_offline();
+    EXPECT_EQ(lease_.standing(), Standing::kOver);
+}
+
 TEST_F(Leases, WithoutGraceAreOverAtOnce) {
     broker_.sync(kNow);
     lease_.go_online();

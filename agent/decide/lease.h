@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // May this agent let anybody in, and on whose word? Online: the broker's revocations are all applied and its
-// heartbeat is fresh. Offline: grants that are held are served until offline_grace after the last heartbeat.
-// Over: nothing is. CatchingUp: the broker is back and has not yet said all that we missed, or this VM was
-// asleep and what it knows is old; whoever asks waits. One thread.
+// heartbeat is fresh. Offline: grants that are held are served until offline_grace after the moment up to
+// which every revocation is known to be applied here; that a broker was heard renews nothing. Over: nothing
+// is. CatchingUp: the broker is back and has not yet said all that we missed, or this VM was asleep and what
+// it knows is old; whoever asks waits. One thread.
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "agent/decide/broker_clock.h"
 
@@ -30,9 +32,14 @@ public:
     }
 
     void begin_catch_up() { link_ = Link::kCatchingUp; }
+    // All that the Welcome named is applied: as of then nothing is missing.
     void go_online() {
+        if (link_ != Link::kOnline) covered_ = clock_.welcomed();
         link_ = Link::kOnline;
-        ever_online_ = true;
+    }
+    // A heartbeat of that age, whose epoch is the one that is applied here: as of then nothing is missing.
+    void cover(Micros age) {
+        if (link_ == Link::kOnline && age <= clock_.since(*covered_)) covered_ = clock_.ago(age);
     }
     // A connection ended, or an attempt failed. After a sleep the first loss only says that the old
     // connection is of no use: what was missed is heard on the next one, or that fails too.
@@ -47,9 +54,11 @@ public:
             return is_old ? Standing::kCatchingUp : Standing::kOnline;
         }
         if (link_ == Link::kCatchingUp) return Standing::kCatchingUp;
-        const bool holds = ever_online_ && grace_.value > 0 && clock_.silence() <= grace_;
+        const bool holds = covered_ && grace_.value > 0 && clock_.since(*covered_) <= grace_;
         return holds ? Standing::kOffline : Standing::kOver;
     }
+    // Of the grace, where kOffline.
+    Micros left() const { return covered_ ? grace_ - clock_.since(*covered_) : Micros{}; }
     bool serves_held_grants() const {
         return standing() == Standing::kOnline || standing() == Standing::kOffline;
     }
@@ -58,7 +67,7 @@ private:
     enum class Link : std::uint8_t { kDown = 1, kCatchingUp, kOnline };
     static constexpr std::int64_t kLatePeriods = 6;
 
-    bool is_overdue() const { return 2 * clock_.silence().value > 5 * period_.value; }
+    bool is_overdue() const { return clock_.silence().value > 5 * period_.value / 2; }
     bool is_asleep() const {
         const Micros gap = last_beat_.value == 0 ? Micros{} : clock_.monotonic() - last_beat_;
         return gap > period_ + std::max(period_, from_seconds(2)) || (has_slept_ && is_overdue());
@@ -70,7 +79,7 @@ private:
     Micros last_beat_; // monotonic; 0: none yet
     bool has_slept_ = false;
     Link link_ = Link::kDown;
-    bool ever_online_ = false;
+    std::optional<Moment> covered_; // every revocation of before then is applied; none: never online
 };
 
 } // namespace latchkey::agent

@@ -27,11 +27,9 @@ std::string lease_line(const AgentState& state) {
                    std::to_string(state.revocations.epoch().value) + " applied";
         case Standing::kCatchingUp:
             return "lease: the broker is back and still says what this VM has missed";
-        case Standing::kOffline: {
-            const Micros left =
-                from_seconds(state.trust.offline_grace_seconds) - state.broker_clock.silence();
-            return "lease: without a broker; held grants are served for another " + span_text(left);
-        }
+        case Standing::kOffline:
+            return "lease: without a broker; held grants are served for another " +
+                   span_text(state.lease.left());
         case Standing::kOver:
             break;
     }

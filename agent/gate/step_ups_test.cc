@@ -111,7 +111,7 @@ struct House : GateHouse {
     }
     void pass(Micros time) { // with a broker that goes on speaking
         loop.advance(time);
-        state.broker_clock.hear(state.broker_clock.now());
+        state.lease.cover(state.broker_clock.hear(state.broker_clock.now()));
     }
     void lose_broker() {
         state.lease.go_offline();

@@ -177,6 +177,8 @@ Status BrokerTalk::handle(const protocol::Frame& frame) {
 // too.
 Status BrokerTalk::hear(const protocol::Heartbeat& beat) {
     const Micros age = parts_.state.broker_clock.hear(beat.time);
+    // A broker beats while a long catch-up is still on its way: such a beat names what is not here yet.
+    if (beat.epoch == parts_.state.revocations.epoch()) parts_.state.lease.cover(age);
     if (!parts_.state.lease.is_late(age)) {
         if (parts_.state.lease.standing() == Standing::kOnline)
             parts_.fetches.look_again(); // we slept a little

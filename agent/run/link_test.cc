@@ -104,6 +104,91 @@ TEST_F(LinkTest, LeavesAConnectionWhoseWordsAreHeldBackAndServesNothingByIt) {
     EXPECT_TRUE(waiting.get().lines.empty()) << "what was missed came first";
 }
 
+// A VM that is back after most of its grace, hears Welcome and perhaps what it missed, and loses the broker
+// again for longer than was left.
+class LeaseTest : public LinkTest {
+protected:
+    static constexpr std::uint32_t kGraceSeconds = 600;
+    enum class CatchUp : std::uint8_t { kWhole = 1, kCutShort };
+
+    protocol::Welcome granting(std::uint64_t epoch, std::uint32_t grace_seconds) const {
+        protocol::Welcome words = welcome(epoch);
+        words.trust.offline_grace_seconds = grace_seconds;
+        return words;
+    }
+    // Online, with a grant, and nothing missed.
+    fixture::HubConnection serve(std::uint32_t grace_seconds) {
+        auto broker = hub_.accept();
+        static_cast<void>(broker.take<protocol::Hello>());
+        broker.say(granting(0, grace_seconds));
+        broker.say(issuer_.make());
+        broker.say(protocol::Revoke{});
+        static_cast<void>(broker.take<protocol::Receipt>());
+        EXPECT_EQ(authorize().lines.size(), 1U);
+        return broker;
+    }
+    bool serves_without_broker_after(Micros time, MovedClock& clock) {
+        hub_.accept().close(); // the loss before it may be taken for a sleep: then whoever asks waits
+        const auto there_but_silent = hub_.accept();
+        clock.advance(time);
+        const bool serves = status().serving;
+        EXPECT_EQ(authorize().lines.size(), serves ? 1U : 0U);
+        return serves;
+    }
+    bool serves_after(CatchUp catch_up) {
+        MovedClock clock;
+        const Running agent(config_, clock);
+        serve(kGraceSeconds).close();
+        auto second = hub_.accept(); // so the loss is known
+        const Micros away = from_seconds(kGraceSeconds - 30);
+        clock.advance(away);
+        static_cast<void>(second.take<protocol::Hello>());
+        protocol::Welcome words = granting(2, kGraceSeconds);
+        words.time = kNow + away;
+        second.say(words);
+        protocol::Revoke missed = revoke_user(1, "alice");
+        missed.last = false;
+        second.say(missed);
+        EXPECT_EQ(second.take<protocol::Receipt>().epoch.value, 1U);
+        if (catch_up == CatchUp::kWhole) {
+            second.say(revoke_user(2, "carol"));
+            EXPECT_EQ(second.take<protocol::Receipt>().epoch.value, 2U);
+        }
+        second.close();
+        return serves_without_broker_after(from_seconds(60), clock);
+    }
+    bool serves_after_heartbeat_of(std::uint64_t epoch) {
+        MovedClock clock;
+        const Running agent(config_, clock);
+        auto broker = serve(30);
+        clock.advance(from_seconds(10));
+        protocol::Heartbeat beat;
+        beat.time = clock.now();
+        beat.epoch = {epoch};
+        broker.say(beat);
+        broker.say(protocol::SessionEnd{});
+        static_cast<void>(broker.take<protocol::SessionEnded>()); // so it has heard the beat
+        broker.close();
+        return serves_without_broker_after(from_seconds(25), clock);
+    }
+};
+
+TEST_F(LeaseTest, IsNotRenewedByAWelcomeWhoseRevocationsDidNotAllCome) {
+    EXPECT_FALSE(serves_after(CatchUp::kCutShort));
+}
+
+TEST_F(LeaseTest, IsRenewedByAWelcomeWhoseRevocationsAllCame) {
+    EXPECT_TRUE(serves_after(CatchUp::kWhole));
+}
+
+TEST_F(LeaseTest, IsRenewedByAHeartbeatOfItsOwnEpoch) {
+    EXPECT_TRUE(serves_after_heartbeat_of(0));
+}
+
+TEST_F(LeaseTest, IsNotRenewedByAHeartbeatThatNamesMoreThanIsHere) {
+    EXPECT_FALSE(serves_after_heartbeat_of(1));
+}
+
 TEST_F(LinkTest, ResyncsOverANewConnectionAndServesOnlyOnceEverythingIsHere) {
     config_.dbus = BusUse::kAuto;
     bus::PrivateBus system_bus;
