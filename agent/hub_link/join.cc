@@ -40,14 +40,20 @@ asio::awaitable<Result<protocol::Joined>> ask(const protocol::JoinToken& token, 
     co_return protocol::decode<protocol::Joined>(*frame);
 }
 
+template <class T>
+bool is_missing(const Result<T>& loaded) {
+    return !loaded && loaded.error().code == Code::kNotFound;
+}
+
 } // namespace
 
 Result<BrokerPin> join(const StateFolder& folder, const protocol::JoinToken& token,
                        const JoinWishes& wishes) {
     LK_CHECK(folder.make());
     // PAM takes a folder without this list for a damaged one, and lets nobody in: a new one has it from the
-    // start.
-    if (!folder.load_identity()) LK_CHECK(folder.save_managed_logins({}));
+    // start. What a joined VM keeps closed stays closed until the agent has heard the broker.
+    if (is_missing(folder.load_pin()) && is_missing(folder.load_managed_logins()))
+        LK_CHECK(folder.save_managed_logins({}));
     LK_TRY(identity, folder.load_or_make_identity());
     std::optional<Result<protocol::Joined>> answer;
     asio::io_context io(1);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // `latchkey-agent join`: proves this VM's key to the broker that the token pins, spends the token, and keeps
-// what came of it. Nothing is kept of a join that fails but the identity key. Blocking; runs its own
-// io_context.
+// what came of it. Nothing is kept of a join that fails but the identity key; neither opens what PAM keeps
+// closed. Blocking; runs its own io_context.
 
 #include <vector>
 

@@ -106,6 +106,51 @@ TEST_F(JoinTest, KeepsNothingOfAnAnswerThatIsNoAnswer) {
     EXPECT_EQ(state_.load_pin().error().code, Code::kNotFound);
 }
 
+TEST_F(JoinTest, LeavesThePamListAsItIsAndTakesANewKeyWhereTheOldOneIsTorn) {
+    const auto join_as_77 = [&] {
+        return join_while(hub_.token(), [&] {
+            auto agent = hub_.accept();
+            static_cast<void>(agent.take<protocol::Join>());
+            protocol::Joined joined;
+            joined.vm_id = {77};
+            joined.name = wishes_.name;
+            agent.say(joined);
+        });
+    };
+    ASSERT_TRUE(join_as_77());
+    EXPECT_TRUE(state_.load_managed_logins()->empty()) << "PAM finds the list of a new VM";
+    const auto before = state_.load_identity()->public_key();
+    const std::vector<Login> closed = {*Login::parse("deploy")};
+    ASSERT_TRUE(state_.save_managed_logins(closed));
+    std::filesystem::resize_file(parent_ / "state/identity", 40);
+    const auto again = join_as_77();
+    ASSERT_TRUE(again) << again.error().line();
+    EXPECT_EQ(*state_.load_managed_logins(), closed);
+    ASSERT_TRUE(state_.load_identity());
+    EXPECT_NE(state_.load_identity()->public_key(), before);
+    EXPECT_EQ(std::filesystem::file_size(parent_ / "state/identity.damaged"), 40U);
+}
+
+TEST_F(JoinTest, OpensNothingWhereTheKeyIsOpenToOthersOrTheListIsLost) {
+    ASSERT_TRUE(state_.make());
+    ASSERT_TRUE(state_.load_or_make_identity());
+    const std::vector<Login> closed = {*Login::parse("deploy")};
+    ASSERT_TRUE(state_.save_managed_logins(closed));
+    std::filesystem::permissions(parent_ / "state/identity", std::filesystem::perms(0644));
+    const auto open = join(state_, hub_.token(), wishes_);
+    ASSERT_FALSE(open);
+    EXPECT_THAT(open.error().next, HasSubstr("chmod 600"));
+    EXPECT_EQ(*state_.load_managed_logins(), closed);
+
+    std::filesystem::permissions(parent_ / "state/identity", std::filesystem::perms(0600));
+    ASSERT_TRUE(state_.begin_with({hub_.address(), hub_.key(), {77}, wishes_.name}));
+    std::filesystem::remove(parent_ / "state/managed-logins");
+    protocol::JoinToken nobody = hub_.token();
+    nobody.broker.port = 1;
+    EXPECT_FALSE(join(state_, nobody, wishes_));
+    EXPECT_EQ(state_.load_managed_logins().error().code, Code::kNotFound) << "for PAM a damaged folder";
+}
+
 TEST_F(JoinTest, SaysThatNobodyListens) {
     protocol::JoinToken token = hub_.token();
     token.broker.port = 1;

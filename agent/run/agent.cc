@@ -199,7 +199,8 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
     parts->keeper.restore();
     auto pin = load(state, reports, TroubleKind::kState, std::move(found_pin));
     auto identity = load(state, reports, TroubleKind::kState, parts->folder.load_identity());
-    const auto trust = load(state, reports, TroubleKind::kTrust, parts->folder.load_trust());
+    auto trust = load(state, reports, TroubleKind::kTrust, parts->folder.load_trust());
+    if (trust && trust->ca_keys.empty()) trust.reset(); // a join's: until a broker is heard the list counts
     auto files = std::make_shared<RevocationFiles>(config.state_dir);
     RevocationFiles::Loaded revocations = files->load();
     if (!revocations.damage.empty()) {
@@ -243,10 +244,11 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
 
 Status Agent::start() {
     const AgentState& state = parts_->state;
-    // The configuration may name other logins than before. A damaged state is left as it was found.
+    // The configuration may name other logins than before. A damaged state is left as it was found, and a
+    // list that could not be read is not replaced by a shorter one.
     const bool is_damaged =
         !state.troubles.of(TroubleKind::kState).empty() || !state.troubles.of(TroubleKind::kTrust).empty();
-    if (!is_damaged) parts_->keeper.keep_trust();
+    if (!is_damaged && !state.everything_is_managed) parts_->keeper.keep_trust();
     parts_->keeper.keep_break_glass();
     LK_CHECK(parts_->server.listen(parts_->config.socket, {parts_->helper.uid, parts_->helper.gid}));
     if (parts_->link) parts_->link->start();

@@ -176,6 +176,37 @@ TEST_F(AgentTest, GatesEveryLoginWhereItCannotEvenReadWhichAreManaged) {
     EXPECT_EQ(ask<protocol::AccountAnswer>(check).verdict, protocol::Verdict::kUnmanaged);
 }
 
+TEST_F(AgentTest, KeepsClosedAfterAJoinWhatWasClosedBeforeUntilItHearsTheBroker) {
+    ASSERT_TRUE(state_.save_managed_logins({issuer_.login, *Login::parse("old")}));
+    const Running agent(config_, clock_);
+    EXPECT_EQ(account(), protocol::Verdict::kDeny);
+    protocol::AccountCheck check;
+    check.login = *Login::parse("anybody");
+    check.service = "sshd";
+    EXPECT_EQ(ask<protocol::AccountAnswer>(check).verdict, protocol::Verdict::kUnmanaged);
+    EXPECT_EQ(state_.load_managed_logins()->size(), 2U);
+    auto broker = greet();
+    EXPECT_EQ(account(), protocol::Verdict::kDeny);
+    check.login = *Login::parse("old");
+    EXPECT_EQ(ask<protocol::AccountAnswer>(check).verdict, protocol::Verdict::kUnmanaged)
+        << "the broker has said which are";
+    for (std::uint64_t epoch = 1; epoch <= 2; ++epoch) { // written behind the list
+        broker.say(revoke_user(epoch, "alice"));
+        static_cast<void>(broker.take<protocol::Receipt>());
+    }
+    EXPECT_EQ(*state_.load_managed_logins(), std::vector<Login>{issuer_.login});
+}
+
+TEST_F(AgentTest, WritesNoListThatIsShorterThanOneThatItCouldNotRead) {
+    const std::string torn = "# written by latchkey-agent; logins 2; crc32 c016f60a\nbackup\n";
+    ASSERT_TRUE(posix::write_file(folder_ / "state/managed-logins", as_bytes(torn), 0644));
+    {
+        const Running agent(config_, clock_);
+        EXPECT_EQ(account(), protocol::Verdict::kDeny);
+    }
+    EXPECT_EQ(as_text(*posix::read_file(folder_ / "state/managed-logins")), torn);
+}
+
 TEST_F(AgentTest, DoesNotRunWhereItHasNotJoined) {
     std::filesystem::remove(folder_ / "state/broker");
     boost::asio::io_context io(1);

@@ -55,6 +55,13 @@ Result<Bytes> unseal(std::string_view label, ByteView sealed, const std::filesys
     return to_bytes(*body);
 }
 
+// To be looked at: NAME.damaged.
+std::error_code set_aside(const std::filesystem::path& folder, std::string_view name) {
+    std::error_code problem;
+    std::filesystem::rename(folder / name, folder / (std::string(name) + ".damaged"), problem);
+    return problem;
+}
+
 // Of this boot; empty where the kernel does not say, and then sessions are not known again.
 std::string boot_id() {
     std::array<char, 64> text{};
@@ -110,7 +117,11 @@ Result<keys::PrivateKey> StateFolder::load_identity() const {
 
 Result<keys::PrivateKey> StateFolder::load_or_make_identity() const {
     auto held = load_identity();
-    if (held || held.error().code != Code::kNotFound) return held;
+    if (held || (held.error().code != Code::kNotFound && held.error().code != Code::kTampered)) return held;
+    if (held.error().code == Code::kTampered) {
+        if (const std::error_code problem = set_aside(folder_, kIdentityFile))
+            return fail(Code::kIo, "cannot set the torn identity key aside: " + problem.message());
+    }
     LK_TRY(key, keys::PrivateKey::generate(keys::KeyType::kEd25519));
     LK_CHECK(posix::write_file(folder_ / kIdentityFile, key.to_openssh_pem("latchkey-agent").view(), 0600));
     return key;
@@ -238,9 +249,7 @@ Status StateFolder::save_receipts(const std::vector<protocol::Receipt>& receipts
 }
 
 void StateFolder::set_receipts_aside() const {
-    std::error_code ignored; // it stays where it is, and is replaced by the next write
-    std::filesystem::rename(folder_ / kReceiptsFile, folder_ / (std::string(kReceiptsFile) + ".damaged"),
-                            ignored);
+    static_cast<void>(set_aside(folder_, kReceiptsFile)); // else the next write replaces it
 }
 
 Status StateFolder::begin_with(const BrokerPin& pin) const {

@@ -32,6 +32,8 @@ public:
     Status make() const; // mode 0755: PAM reads managed-logins in it
 
     Result<keys::PrivateKey> load_identity() const;
+    // A torn one is set aside for a new one, with which the VM is to join again. One that others may read is
+    // neither used nor replaced.
     Result<keys::PrivateKey> load_or_make_identity() const;
 
     Result<BrokerPin> load_pin() const;

@@ -136,7 +136,9 @@ TEST_F(State, HoldsNoKeyThatOthersMayRead) {
     ASSERT_TRUE(state_.load_or_make_identity());
     ::chmod((folder_ / "identity").c_str(), 0644);
     EXPECT_EQ(state_.load_identity().error().code, Code::kRefused);
-    EXPECT_FALSE(state_.load_or_make_identity()) << "and no new one takes its place in silence";
+    const auto open = state_.load_or_make_identity();
+    ASSERT_FALSE(open) << "and no new one takes its place in silence";
+    EXPECT_THAT(open.error().next, ::testing::HasSubstr("chmod 600"));
 }
 
 TEST_F(State, ThatCannotBeWrittenSaysSo) {
