@@ -28,7 +28,7 @@ private:
     };
 
     void start() {
-        auto outcome = std::make_shared<Status>();
+        auto outcome = std::make_shared<Status>(fail(Code::kInternal, "the write broke off")); // by throwing
         loop_.work([job = waiting_.front().job, outcome] { *outcome = job(); },
                    [this, outcome] {
                        const auto then = std::move(waiting_.front().then);
