@@ -54,9 +54,10 @@ public:
             return is_old ? Standing::kCatchingUp : Standing::kOnline;
         }
         if (link_ == Link::kCatchingUp) return Standing::kCatchingUp;
-        const bool holds = covered_ && grace_.value > 0 && clock_.since(*covered_) <= grace_;
-        return holds ? Standing::kOffline : Standing::kOver;
+        return is_in_grace() ? Standing::kOffline : Standing::kOver;
     }
+    // For what was decided a while ago: it may open now, even where new questions wait for a catch-up.
+    bool covers_decided() const { return standing() == Standing::kOnline || is_in_grace(); }
     // Of the grace, where kOffline.
     Micros left() const { return covered_ ? grace_ - clock_.since(*covered_) : Micros{}; }
     bool serves_held_grants() const {
@@ -67,6 +68,7 @@ private:
     enum class Link : std::uint8_t { kDown = 1, kCatchingUp, kOnline };
     static constexpr std::int64_t kLatePeriods = 6;
 
+    bool is_in_grace() const { return covered_ && grace_.value > 0 && clock_.since(*covered_) <= grace_; }
     bool is_overdue() const { return clock_.silence().value > 5 * period_.value / 2; }
     bool is_asleep() const {
         const Micros gap = last_beat_.value == 0 ? Micros{} : clock_.monotonic() - last_beat_;

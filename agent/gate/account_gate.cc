@@ -59,6 +59,10 @@ Status AccountGate::still_good(const AllowedLogin& allowed) const {
         return fail(Code::kRevoked, "revoked meanwhile by epoch " + std::to_string(covering->epoch.value));
     }
     if (state_.broker_clock.latest() >= allowed.ends_at) return fail(Code::kExpired, "ended meanwhile");
+    // Somebody may sit at a second factor for as long as sshd's LoginGraceTime.
+    if (!state_.lease.covers_decided())
+        return fail(Code::kUnavailable,
+                    "no broker, and the time that grants may be served without one is over");
     return {};
 }
 

@@ -142,6 +142,35 @@ TEST_F(AccountGateTest, DeniesWhatEndedBetweenKeyAndSession) {
     EXPECT_EQ(session(auth_info()).verdict, Verdict::kDeny);
 }
 
+TEST_F(AccountGateTest, OpensWhatWasDecidedWhileTheLeaseLastsAndNotAfterIt) {
+    protocol::TrustSet trust = issuer.trust();
+    trust.offline_grace_seconds = 60;
+    ASSERT_TRUE(state.adopt(trust));
+    log_in();
+    state.lease.go_offline();
+    loop.advance(from_seconds(60));
+    EXPECT_EQ(account().verdict, Verdict::kAllow);
+    state.lease.begin_catch_up();
+    EXPECT_EQ(account().verdict, Verdict::kAllow);
+    loop.advance(Micros{1});
+    EXPECT_EQ(account().verdict, Verdict::kDeny) << "a broker that is heard has not said yet what was missed";
+    state.lease.go_offline();
+    EXPECT_EQ(account().verdict, Verdict::kDeny);
+    const auto said = session(auth_info());
+    EXPECT_EQ(said.verdict, Verdict::kDeny);
+    EXPECT_THAT(said.reason, HasSubstr("no broker"));
+}
+
+TEST_F(AccountGateTest, OpensWhatWasDecidedOnlyOnlineWhereTheGraceIsZero) {
+    protocol::TrustSet trust = issuer.trust();
+    trust.offline_grace_seconds = 0;
+    ASSERT_TRUE(state.adopt(trust));
+    log_in();
+    EXPECT_EQ(account().verdict, Verdict::kAllow);
+    state.lease.go_offline();
+    EXPECT_EQ(account().verdict, Verdict::kDeny);
+}
+
 TEST_F(AccountGateTest, DeniesManagedLoginsWhileTheStateIsDamaged) {
     log_in();
     state.troubles.set(TroubleKind::kState, "torn");
