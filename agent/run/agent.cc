@@ -126,6 +126,10 @@ struct Agent::Parts {
     }
 
     void beat() {
+        // First, so that whatever fails below is tried again. Until a broker has said how often, every
+        // second: it may want it that often, and drops who is late.
+        const Micros pause = state.broker_clock.is_known() ? state.beat : from_seconds(1);
+        loop.after(pause, [this] { beat(); });
         state.lease.beat();
         sessions.sweep();
         strays.look();
@@ -137,9 +141,6 @@ struct Agent::Parts {
         keeper.collect_uses();
         if (link) link->beat();
         posix::notify_alive();
-        // Until a broker has said how often, every second: it may want it that often, and drops who is late.
-        const Micros pause = state.broker_clock.is_known() ? state.beat : from_seconds(1);
-        loop.after(pause, [this] { beat(); });
     }
 
     AgentConfig config;
