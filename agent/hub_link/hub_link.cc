@@ -13,6 +13,7 @@
 #include <random>
 #include <utility>
 
+#include "agent/hub_link/back_off.h"
 #include "agent/hub_link/tls_stream.h"
 #include "agent/log/log.h"
 #include "core/protocol/local.h"
@@ -57,8 +58,8 @@ struct HubLink::State : std::enable_shared_from_this<HubLink::State> {
     Status take(const protocol::Frame& frame);
     void enqueue(Bytes frame, bool is_kept);
     void keep_posted();
-    void choose_broker();
-    Micros back_off();
+    void choose_broker(std::optional<Micros> lasted);
+    Micros pause_before_next(std::optional<Micros> lasted);
 
     asio::io_context& io;
     const Clock& clock;
@@ -74,7 +75,7 @@ struct HubLink::State : std::enable_shared_from_this<HubLink::State> {
     Micros heartbeat_period = from_seconds(5);
     Micros last_heartbeat; // monotonic
     std::mt19937_64 random{std::random_device{}()};
-    std::size_t failures = 0;
+    BackOff back_off;
     // How the last connection went.
     std::optional<Micros> greeted_at; // monotonic
     bool was_left = false;            // it ended because of what the broker said, or did not say
@@ -87,21 +88,17 @@ struct HubLink::State : std::enable_shared_from_this<HubLink::State> {
 
 // The first choice again only where we have to connect anyway and the last broker was of use; else the next,
 // and so round all of them.
-void HubLink::State::choose_broker() {
-    const bool was_steady = greeted_at && clock.monotonic() - *greeted_at >= heartbeat_period;
-    if (was_steady && !was_left) {
+void HubLink::State::choose_broker(std::optional<Micros> lasted) {
+    if (BackOff::is_steady(lasted, heartbeat_period) && !was_left) {
         brokers.try_first();
     } else {
         brokers.try_next();
     }
 }
 
-// Grows with each round of all brokers.
-Micros HubLink::State::back_off() {
-    const std::size_t rounds = std::min<std::size_t>(failures / brokers.count(), 10);
-    const std::int64_t longest = std::min(kLongestBackOff.value, kFirstBackOff.value << rounds);
-    ++failures;
-    return {std::uniform_int_distribution<std::int64_t>(0, longest)(random)};
+Micros HubLink::State::pause_before_next(std::optional<Micros> lasted) {
+    const Micros longest = back_off.after(lasted, heartbeat_period, brokers.count());
+    return {std::uniform_int_distribution<std::int64_t>(0, longest.value)(random)};
 }
 
 asio::awaitable<void> HubLink::State::run() {
@@ -114,8 +111,10 @@ asio::awaitable<void> HubLink::State::run() {
         keep_posted();
         if (is_stopping) break;
         client.lost(why);
-        choose_broker();
-        pause.expires_after(std::chrono::microseconds(back_off().value));
+        std::optional<Micros> lasted;
+        if (greeted_at) lasted = clock.monotonic() - *greeted_at;
+        choose_broker(lasted);
+        pause.expires_after(std::chrono::microseconds(pause_before_next(lasted).value));
         static_cast<void>(co_await pause.async_wait(asio::as_tuple(asio::use_awaitable)));
     }
 }
@@ -131,7 +130,6 @@ asio::awaitable<Error> HubLink::State::talk() {
     renewing.clear();
     const Status greeted = co_await greet();
     if (!greeted) co_return greeted.error();
-    failures = 0;
     greeted_at = clock.monotonic();
     while (true) {
         const auto frame = co_await stream->read();

@@ -37,8 +37,6 @@ public:
 };
 
 inline constexpr Micros kConnectTime = from_seconds(10);
-inline constexpr Micros kFirstBackOff = from_millis(200);
-inline constexpr Micros kLongestBackOff = from_seconds(15);
 inline constexpr std::size_t kOutboxFrames = 1024;
 inline constexpr std::size_t kMaxUnsentBytes = 8 * 1024 * 1024;
 inline constexpr std::int64_t kMissedHeartbeats = 3;
