@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "agent/log/log.h"
+#include "core/protocol/local.h"
 
 namespace latchkey::agent {
 namespace {
@@ -56,17 +57,26 @@ Status Revoker::begin(const protocol::Welcome& welcome) {
     }
     due_ = welcome.epoch;
     is_full_ = welcome.full;
+    is_beyond_us_ = false;
     collected_.clear();
     has_caught_up_ = !is_full_ && !is_damaged_ && ours == due_;
     return {};
 }
 
 Status Revoker::take(const protocol::Revoke& message) {
-    if (is_full_ && !message.last) return replace_by(message); // no receipt before the set is whole
+    auto entries = understand(message);
+    if (!entries) {
+        protocol::Unsupported answer;
+        answer.type = static_cast<std::uint8_t>(protocol::Type::kRevoke);
+        parts_.hub.send(protocol::encode(answer));
+        return {};
+    }
+    // No receipt before the set is whole.
+    if (is_full_ && !message.last) return replace_by(message, *std::move(entries));
     parts_.state.grants.drop_ended(parts_.state.judged());
     const bool was_full = is_full_;
     const Epoch before = parts_.state.revocations.epoch();
-    LK_CHECK(is_full_ ? replace_by(message) : apply(message));
+    LK_CHECK(is_full_ ? replace_by(message, *std::move(entries)) : apply(message, *entries));
     if (message.last && parts_.state.revocations.epoch() >= due_) {
         has_caught_up_ = true;
         is_damaged_ = false;
@@ -109,15 +119,20 @@ void Revoker::send_once_complete(Pending& pending) {
     send_receipt(pending.tally, *pending.still_there, *pending.disk_trouble);
 }
 
-Status Revoker::apply(const protocol::Revoke& message) {
-    AgentState& state = parts_.state;
+// What comes behind one that we do not know counts as unknown too: it would leave a gap.
+std::optional<Revoker::Entries> Revoker::understand(const protocol::Revoke& message) {
+    if (is_beyond_us_) return std::nullopt;
     auto entries = parse_entries(message);
-    if (!entries) {
-        state.troubles.set(TroubleKind::kUnknownRevocation, entries.error().line());
-        log_error("refuse revocation why=" + entries.error().message);
-        return fail(std::move(entries).error());
-    }
-    for (const revocation::Revocation& entry : *entries) {
+    if (entries) return *std::move(entries);
+    is_beyond_us_ = true;
+    parts_.state.troubles.set(TroubleKind::kUnknownRevocation, entries.error().line());
+    log_error("refuse revocation why=" + entries.error().message);
+    return std::nullopt;
+}
+
+Status Revoker::apply(const protocol::Revoke& message, const Entries& entries) {
+    AgentState& state = parts_.state;
+    for (const revocation::Revocation& entry : entries) {
         if (entry.epoch <= state.revocations.epoch()) continue; // heard before
         LK_CHECK(state.revocations.apply(entry));
         log_info("apply revocation epoch=" + text_of(entry.epoch) +
@@ -129,15 +144,10 @@ Status Revoker::apply(const protocol::Revoke& message) {
     return {};
 }
 
-Status Revoker::replace_by(const protocol::Revoke& message) {
+Status Revoker::replace_by(const protocol::Revoke& message, Entries entries) {
     AgentState& state = parts_.state;
-    auto entries = parse_entries(message);
-    if (!entries) {
-        state.troubles.set(TroubleKind::kUnknownRevocation, entries.error().line());
-        return fail(std::move(entries).error());
-    }
-    collected_.insert(collected_.end(), std::make_move_iterator(entries->begin()),
-                      std::make_move_iterator(entries->end()));
+    collected_.insert(collected_.end(), std::make_move_iterator(entries.begin()),
+                      std::make_move_iterator(entries.end()));
     if (!message.last) return {};
     LK_CHECK(state.revocations.replace(message.epoch, std::move(collected_)));
     collected_.clear();

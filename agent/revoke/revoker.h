@@ -40,7 +40,8 @@ public:
 
     // At a Welcome. kConflict: the broker is older than our disk and is not to be talked to.
     Status begin(const protocol::Welcome& welcome);
-    // A failure means that the connection is of no use: begin again.
+    // A failure means that the connection is of no use: begin again. One of a kind that this agent does not
+    // know is none: it is told so, everything is denied, and the broker's admin reads that we are too old.
     Status take(const protocol::Revoke& message);
     // The next connection is to bring everything that is in force, in place of what is held.
     void ask_for_all() { wants_all_ = true; }
@@ -72,8 +73,10 @@ private:
         std::vector<Applied> fresh;    // the newest kMaxAnnounced
         std::string reason;
     };
-    Status apply(const protocol::Revoke& message);
-    Status replace_by(const protocol::Revoke& message);
+    using Entries = std::vector<revocation::Revocation>;
+    std::optional<Entries> understand(const protocol::Revoke& message);
+    Status apply(const protocol::Revoke& message, const Entries& entries);
+    Status replace_by(const protocol::Revoke& message, Entries entries);
     Tally count(const protocol::Revoke& message, Epoch before);
     void announce(const Tally& tally, const std::vector<BoundSession>& still_there) const;
     void record(std::function<void(const Status&)> then);
@@ -99,6 +102,7 @@ private:
     bool wants_all_ = false;
     bool has_caught_up_ = false;
     std::vector<revocation::Revocation> collected_; // of a full set, until its last message
+    bool is_beyond_us_ = false; // this connection has brought a revocation of an unknown kind
     bool is_damaged_ = false;   // what was on disk is not whole: until the broker has sent everything
     bool must_replace_ = false; // the next write is the whole set
     bool is_writing_ = false;

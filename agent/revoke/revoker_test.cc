@@ -190,12 +190,33 @@ TEST_F(RevokerTest, DropsAConnectionThatLeavesAGap) {
 }
 
 TEST_F(RevokerTest, DeniesEverythingWhereItDoesNotUnderstandARevocation) {
-    EXPECT_FALSE(revoker_.take(message(1, {entry(1, "moon-phase", "full")})));
+    ASSERT_TRUE(revoker_.begin(welcome(2)));
+    EXPECT_TRUE(revoker_.take(message(1, {entry(1, "moon-phase", "full")}))) << "coming back changes nothing";
     EXPECT_TRUE(state.troubles.denies());
     ask(question());
     EXPECT_TRUE(is_denied());
+    EXPECT_TRUE(revoker_.take(message(2, {entry(2, "user", "alice")})));
+    EXPECT_FALSE(revoker_.has_caught_up());
+    EXPECT_EQ(state.revocations.epoch().value, 0U);
+    const auto told = hub.all<protocol::Unsupported>();
+    ASSERT_EQ(told.size(), 2U) << "so the broker waits for no receipt";
+    EXPECT_EQ(told[0].type, static_cast<std::uint8_t>(protocol::Type::kRevoke));
+    loop.run_jobs();
+    EXPECT_TRUE(receipts().empty());
+    ASSERT_TRUE(revoker_.begin(welcome(1)));
     ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "alice")})));
     EXPECT_FALSE(state.troubles.denies());
+}
+
+TEST_F(RevokerTest, TakesNoFullSetOfWhichItDoesNotUnderstandAPart) {
+    ASSERT_TRUE(revoker_.begin(welcome(2, true)));
+    protocol::Revoke first = message(1, {entry(1, "moon-phase", "full")});
+    first.last = false;
+    EXPECT_TRUE(revoker_.take(first));
+    EXPECT_TRUE(revoker_.take(message(2, {entry(2, "user", "alice")})));
+    EXPECT_TRUE(state.troubles.denies());
+    EXPECT_FALSE(revoker_.has_caught_up());
+    EXPECT_EQ(state.revocations.epoch().value, 0U);
 }
 
 TEST_F(RevokerTest, RefusesABrokerThatIsOlderThanItsDisk) {
