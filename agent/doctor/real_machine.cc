@@ -184,12 +184,14 @@ Status RealMachine::greet_broker(const StateFolder& folder, const protocol::Brok
                                  const Fingerprint& broker_key, Micros time_limit) {
     const auto identity = folder.load_identity();
     if (!identity) return fail(Code::kRefused, identity.error().message);
+    const auto tls = make_tls_context(*identity);
+    if (!tls) return fail(tls.error());
     Status outcome = fail(Code::kInternal, "the broker was not asked");
     asio::io_context io(1);
     asio::co_spawn(
         io,
         [&]() -> asio::awaitable<void> {
-            auto stream = co_await TlsStream::connect(at, broker_key, *identity, time_limit);
+            auto stream = co_await TlsStream::connect(at, broker_key, *tls, time_limit);
             outcome = stream ? Status() : Status(fail(stream.error()));
             if (stream) (*stream)->close();
         },

@@ -41,13 +41,15 @@ struct HubLink::State : std::enable_shared_from_this<HubLink::State> {
     };
 
     State(asio::io_context& context, const Clock& the_clock, Fingerprint the_broker_key,
-          BrokerOrder& the_brokers, const keys::PrivateKey& key, HubClient& the_client)
+          BrokerOrder& the_brokers, const keys::PrivateKey& key, HubClient& the_client,
+          Micros the_connect_time)
         : io(context),
           clock(the_clock),
           broker_key(std::move(the_broker_key)),
           brokers(the_brokers),
           identity(key),
           client(the_client),
+          connect_time(the_connect_time),
           pause(io) {}
 
     asio::awaitable<void> run();
@@ -67,7 +69,9 @@ struct HubLink::State : std::enable_shared_from_this<HubLink::State> {
     BrokerOrder& brokers;
     const keys::PrivateKey& identity;
     HubClient& client;
+    const Micros connect_time;
     asio::steady_timer pause;
+    TlsContext tls; // from the first attempt on
     std::shared_ptr<TlsStream> stream;
     std::deque<Outgoing> outgoing;
     std::deque<Bytes> outbox; // posted while no broker was there
@@ -122,7 +126,12 @@ asio::awaitable<void> HubLink::State::run() {
 asio::awaitable<Error> HubLink::State::talk() {
     greeted_at.reset();
     was_left = false;
-    auto connected = co_await TlsStream::connect(brokers.current(), broker_key, identity, kConnectTime);
+    if (!tls) {
+        auto made = make_tls_context(identity);
+        if (!made) co_return made.error();
+        tls = *std::move(made);
+    }
+    auto connected = co_await TlsStream::connect(brokers.current(), broker_key, tls, connect_time);
     if (!connected) co_return connected.error();
     if (is_stopping) co_return Error{Code::kUnavailable, "stopped", {}};
     stream = *std::move(connected);
@@ -146,7 +155,7 @@ asio::awaitable<Status> HubLink::State::greet() {
     Bytes hello = protocol::encode(client.hello());
     const Status sent = co_await stream->write(std::move(hello));
     if (!sent) co_return sent;
-    const auto frame = co_await stream->read_within(kConnectTime);
+    const auto frame = co_await stream->read_within(connect_time);
     if (!frame) co_return fail(frame.error());
     const auto welcome = protocol::decode<protocol::Welcome>(*frame);
     if (!welcome) co_return fail(from_refused(*frame, "the broker's Welcome does not parse"));
@@ -234,8 +243,9 @@ void HubLink::State::keep_posted() {
 }
 
 HubLink::HubLink(asio::io_context& io, const Clock& clock, const Fingerprint& broker_key,
-                 BrokerOrder& brokers, const keys::PrivateKey& identity, HubClient& client)
-    : state_(std::make_shared<State>(io, clock, broker_key, brokers, identity, client)) {}
+                 BrokerOrder& brokers, const keys::PrivateKey& identity, HubClient& client,
+                 Micros connect_time)
+    : state_(std::make_shared<State>(io, clock, broker_key, brokers, identity, client, connect_time)) {}
 
 HubLink::~HubLink() {
     stop();

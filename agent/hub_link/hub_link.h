@@ -43,8 +43,10 @@ inline constexpr std::int64_t kMissedHeartbeats = 3;
 
 class HubLink : public HubPort {
 public:
+    // connect_time: for TCP and TLS, and again for the Welcome.
     HubLink(boost::asio::io_context& io, const Clock& clock, const Fingerprint& broker_key,
-            BrokerOrder& brokers, const keys::PrivateKey& identity, HubClient& client);
+            BrokerOrder& brokers, const keys::PrivateKey& identity, HubClient& client,
+            Micros connect_time = kConnectTime);
     ~HubLink() override;
 
     void start();

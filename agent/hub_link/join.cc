@@ -20,7 +20,9 @@ constexpr std::size_t kMaxLabelSize = 128;
 
 asio::awaitable<Result<protocol::Joined>> ask(const protocol::JoinToken& token, const JoinWishes& wishes,
                                               const keys::PrivateKey& identity) {
-    auto stream = co_await TlsStream::connect(token.broker, token.broker_key, identity, kConnectTime);
+    const auto tls = make_tls_context(identity);
+    if (!tls) co_return fail(tls.error());
+    auto stream = co_await TlsStream::connect(token.broker, token.broker_key, *tls, kConnectTime);
     if (!stream) co_return fail(stream.error());
     protocol::Join request;
     request.token_id = token.id;

@@ -40,8 +40,19 @@ Status check_pin(ssl_st* connection, const Fingerprint& pinned) {
 
 } // namespace
 
-TlsStream::TlsStream(asio::any_io_executor executor, asio::ssl::context context)
-    : context_(std::move(context)), stream_(executor, context_), resolver_(executor) {}
+Result<TlsContext> make_tls_context(const keys::PrivateKey& identity) {
+    TlsContext context;
+    try {
+        context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_client);
+    } catch (const std::exception& problem) {
+        return fail(Code::kInternal, std::string("OpenSSL gives no TLS context: ") + problem.what());
+    }
+    LK_CHECK(keys::configure_tls(context->native_handle(), keys::TlsSide::kClient, identity));
+    return context;
+}
+
+TlsStream::TlsStream(asio::any_io_executor executor, TlsContext context)
+    : context_(std::move(context)), stream_(executor, *context_), resolver_(executor) {}
 
 Failure TlsStream::broken(const std::string& what, const boost::system::error_code& error) {
     if (is_timed_out_) return fail(Code::kTimedOut, what + ": no answer in time");
@@ -71,13 +82,10 @@ private:
 
 asio::awaitable<Result<std::shared_ptr<TlsStream>>> TlsStream::connect(const protocol::BrokerAddress& broker,
                                                                        const Fingerprint& broker_key,
-                                                                       const keys::PrivateKey& identity,
+                                                                       const TlsContext& context,
                                                                        Micros time_limit) {
     const auto executor = co_await asio::this_coro::executor;
-    asio::ssl::context context(asio::ssl::context::tls_client);
-    if (auto set_up = keys::configure_tls(context.native_handle(), keys::TlsSide::kClient, identity); !set_up)
-        co_return fail(std::move(set_up).error());
-    auto stream = std::make_shared<TlsStream>(executor, std::move(context));
+    auto stream = std::make_shared<TlsStream>(executor, context);
     const TimeLimit limit(*stream, executor, time_limit);
     const Status opened = co_await stream->open(broker, broker_key);
     if (!opened) co_return fail(opened.error());

@@ -22,11 +22,16 @@ namespace latchkey::agent {
 
 namespace asio = boost::asio;
 
+// What all connections of one identity share, whichever broker they go to: the settings, and the certificate
+// over its key, whose signature is then made once.
+using TlsContext = std::shared_ptr<asio::ssl::context>;
+Result<TlsContext> make_tls_context(const keys::PrivateKey& identity);
+
 class TlsStream {
 public:
     static asio::awaitable<Result<std::shared_ptr<TlsStream>>> connect(const protocol::BrokerAddress& broker,
                                                                        const Fingerprint& broker_key,
-                                                                       const keys::PrivateKey& identity,
+                                                                       const TlsContext& context,
                                                                        Micros time_limit);
 
     asio::awaitable<Result<protocol::Frame>> read();
@@ -35,14 +40,14 @@ public:
     asio::awaitable<Status> write(Bytes frames); // one or more whole frames
     void close();
 
-    TlsStream(asio::any_io_executor executor, asio::ssl::context context);
+    TlsStream(asio::any_io_executor executor, TlsContext context);
 
 private:
     class TimeLimit;
     asio::awaitable<Status> open(const protocol::BrokerAddress& broker, const Fingerprint& broker_key);
     Failure broken(const std::string& what, const boost::system::error_code& error);
 
-    asio::ssl::context context_;
+    TlsContext context_;
     asio::ssl::stream<asio::ip::tcp::socket> stream_;
     asio::ip::tcp::resolver resolver_;
     bool is_timed_out_ = false;

@@ -182,7 +182,7 @@ Agent::~Agent() {
 
 Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Clock& clock,
                                            const AgentConfig& config, std::unique_ptr<SessionEnder> ender,
-                                           boost::asio::thread_pool* shared_pool) {
+                                           boost::asio::thread_pool* shared_pool, Micros connect_time) {
     auto parts = std::make_unique<Parts>(io, clock, config, std::move(ender), shared_pool);
     AgentState& state = parts->state;
     auto found_pin = parts->folder.load_pin();
@@ -237,7 +237,8 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
     parts->receipts.restore();
     parts->revoker->on_receipt(
         [&log = parts->receipts](const protocol::Receipt& receipt) { log.keep(receipt); });
-    parts->link.emplace(io, clock, pin->broker_key, *parts->brokers, *parts->identity, *parts->talk);
+    parts->link.emplace(io, clock, pin->broker_key, *parts->brokers, *parts->identity, *parts->talk,
+                        connect_time);
     parts->hub.connect_to(*parts->link);
     parts->connect_bus();
     return std::unique_ptr<Agent>(new Agent(std::move(parts)));

@@ -7,6 +7,7 @@
 
 #include "agent/config/agent_config.h"
 #include "agent/gate/agent_state.h"
+#include "agent/hub_link/hub_link.h"
 #include "agent/trust/state_folder.h"
 
 namespace boost::asio {
@@ -21,10 +22,11 @@ class SessionEnder;
 class Agent {
 public:
     // Clock and io_context outlive it. kNotFound: this VM has not joined. shared_pool:
-    // agent/loop/asio_loop.h.
+    // agent/loop/asio_loop.h; connect_time: agent/hub_link/hub_link.h.
     static Result<std::unique_ptr<Agent>> make(boost::asio::io_context& io, const Clock& clock,
                                                const AgentConfig& config, std::unique_ptr<SessionEnder> ender,
-                                               boost::asio::thread_pool* shared_pool = nullptr);
+                                               boost::asio::thread_pool* shared_pool = nullptr,
+                                               Micros connect_time = kConnectTime);
     ~Agent();
 
     // Opens the local socket, then the connection to the broker; from then on the io_context serves.

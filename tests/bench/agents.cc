@@ -32,6 +32,9 @@ namespace {
 
 constexpr unsigned kPoolThreads = 4;
 constexpr unsigned kStarting = 32; // agents that have begun and do not serve yet
+// Thousands of VMs share the processors here: by an agent's own 10 s all attempts of a fleet can run out
+// together, each behind the first steps of all others, and so for ever.
+constexpr Micros kConnectTime = from_seconds(120);
 
 class NothingToEnd : public agent::SessionEnder {
 public:
@@ -97,7 +100,8 @@ public:
             config.socket = (config.state_dir / "sock").string();
             config.helper_user = "root";
             config.dbus = agent::BusUse::kOff;
-            LK_TRY(one, agent::Agent::make(io_, clock_, config, std::make_unique<NothingToEnd>(), &pool_));
+            LK_TRY(one, agent::Agent::make(io_, clock_, config, std::make_unique<NothingToEnd>(), &pool_,
+                                           kConnectTime));
             agents_.push_back(std::move(one));
         }
         thread_ = std::thread([this] { io_.run(); });
