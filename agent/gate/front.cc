@@ -124,6 +124,11 @@ protocol::AgentStatusAnswer Front::status() const {
         answer.sessions.push_back(to_live(session));
     }
     answer.managed_logins = state_.gated();
+    if (answer.managed_logins.size() > kMaxManagedTold) {
+        const std::size_t more = answer.managed_logins.size() - kMaxManagedTold;
+        protocol::set_more_managed(answer, static_cast<std::uint32_t>(more));
+        answer.managed_logins.resize(kMaxManagedTold);
+    }
     return answer;
 }
 

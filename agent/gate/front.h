@@ -16,6 +16,7 @@ namespace latchkey::agent {
 
 // What fits into one answer on the local socket.
 inline constexpr std::size_t kMaxSessionsTold = 200;
+inline constexpr std::size_t kMaxManagedTold = 256;
 
 // As the kernel says of the other end of the socket.
 struct Peer {

@@ -113,6 +113,27 @@ TEST_F(FrontTest, TellsRootHowItStands) {
     EXPECT_EQ(after.trouble, "torn; full");
 }
 
+TEST_F(FrontTest, TellsNoMoreManagedLoginsThanFitAndHowManyMoreThereAre) {
+    const auto ask_status = [this] {
+        const auto frame = say(Peer{kMonitor, 0}, protocol::AgentStatus{});
+        EXPECT_LE(frame.fields.size() + 16, protocol::kLocalFrameLimit);
+        return *protocol::decode<protocol::AgentStatusAnswer>(frame);
+    };
+    std::vector<Login> logins;
+    const auto add_up_to = [&](std::size_t count) {
+        while (logins.size() < count)
+            logins.push_back(
+                *Login::parse("a-login-with-quite-a-name-" + std::to_string(10'000 + logins.size())));
+        state.set_managed(logins);
+    };
+    add_up_to(kMaxManagedTold);
+    EXPECT_EQ(ask_status().managed_logins.size(), kMaxManagedTold);
+    EXPECT_EQ(protocol::more_managed(ask_status()), 0U);
+    add_up_to(5000);
+    EXPECT_EQ(ask_status().managed_logins.size(), kMaxManagedTold);
+    EXPECT_EQ(protocol::more_managed(ask_status()), 5000U - kMaxManagedTold);
+}
+
 TEST(SessionCodec, RoundTripsAndRefusesEveryTruncation) {
     BoundSession session;
     session.id = 9;

@@ -62,7 +62,8 @@ nlohmann::json to_json(const protocol::AgentStatusAnswer& answer) {
             {"trouble", answer.trouble},
             {"cached_grants", answer.cached_grants},
             {"sessions", sessions},
-            {"managed_logins", logins}};
+            {"managed_logins", logins},
+            {"managed_logins_more", protocol::more_managed(answer)}};
 }
 
 void print_for_people(const protocol::AgentStatusAnswer& answer) {
@@ -72,6 +73,8 @@ void print_for_people(const protocol::AgentStatusAnswer& answer) {
     std::printf("clock     broker %+.3f s\ngrants    %u held\nmanaged  ", signed_offset_seconds(answer),
                 answer.cached_grants);
     for (const Login& login : answer.managed_logins) std::printf(" %s", login.str().c_str());
+    if (const std::uint32_t more = protocol::more_managed(answer); more > 0)
+        std::printf(" and %u more", more);
     std::printf("\nsessions  %zu\n", answer.sessions.size());
     for (const protocol::LiveSession& session : answer.sessions) {
         std::printf("  %s as %s from %s, certificate %llu, sshd %u\n", session.user.str().c_str(),

@@ -218,4 +218,18 @@ struct AgentStatusAnswer {
     }
 };
 
+// Extension of an AgentStatusAnswer: how many managed logins there are beyond those that it lists; uint32.
+inline constexpr std::string_view kMoreManagedExtension = "more-managed";
+inline void set_more_managed(AgentStatusAnswer& answer, std::uint32_t count) {
+    wire::Writer writer;
+    writer.u32(count);
+    answer.extensions.push_back({std::string(kMoreManagedExtension), writer.take()});
+}
+inline std::uint32_t more_managed(const AgentStatusAnswer& answer) {
+    for (const Extension& extension : answer.extensions) {
+        if (extension.name == kMoreManagedExtension) return wire::Reader(extension.value).u32().value_or(0);
+    }
+    return 0;
+}
+
 } // namespace latchkey::protocol
