@@ -7,7 +7,6 @@
 #include "broker/desk/text.h"
 #include "broker/ledger/certificates.h"
 #include "broker/ledger/revocations.h"
-#include "broker/ledger/users.h"
 #include "core/revocation/krl.h"
 
 namespace latchkey::desk {
@@ -51,12 +50,8 @@ Result<revocation::KrlContent> content_now(ledger::Transaction& t) {
     LK_TRY(rows, ledger::revocations_after(t, Epoch{0}));
     content.version = epoch.value;
     content.made_at = t.now;
-    const auto add_certificates = [&](RowId user, Micros until) -> Status {
-        LK_TRY(live, ledger::live_certificates(t, user));
-        for (const ledger::CertificateRow& row : live) {
-            if (row.issued_at <= until) content.serials.push_back(row.serial);
-        }
-        return {};
+    const auto add = [&](const std::vector<Serial>& serials) {
+        content.serials.insert(content.serials.end(), serials.begin(), serials.end());
     };
     for (const ledger::RevocationRow& row : rows) {
         const revocation::Selector& selector = row.revocation.selector;
@@ -74,22 +69,22 @@ Result<revocation::KrlContent> content_now(ledger::Transaction& t) {
             }
             case SelectorKind::kUser: {
                 LK_TRY(name, UserName::parse(selector.text));
-                LK_TRY(user, ledger::find_user(t, name));
-                if (user) LK_CHECK(add_certificates(user->id, row.revocation.made_at));
+                LK_TRY(serials, ledger::live_serials_of(t, name, row.revocation.made_at));
+                add(serials);
                 break;
             }
             case SelectorKind::kBefore: {
-                LK_TRY(users, ledger::list_users(t));
                 LK_TRY(until, parse_number(selector.text, "a revoked time"));
-                for (const ledger::User& user : users) {
-                    LK_CHECK(add_certificates(user.id, Micros{static_cast<std::int64_t>(until)}));
-                }
+                LK_TRY(serials, ledger::live_serials(t, Micros{static_cast<std::int64_t>(until)}));
+                add(serials);
                 break;
             }
             case SelectorKind::kVm: // a VM holds no certificate
                 break;
         }
     }
+    std::ranges::sort(content.serials, {}, &Serial::value);
+    content.serials.erase(std::unique(content.serials.begin(), content.serials.end()), content.serials.end());
     return content;
 }
 

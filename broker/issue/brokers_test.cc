@@ -155,7 +155,15 @@ TEST_F(Together, IssueAndRevokeInOneOrder) {
     std::set<std::uint64_t> sequences;
     for (const ledger::Person& person : people_) {
         const auto rows =
-            take(ledger.read([&](Transaction& t) { return ledger::live_certificates(t, person.user.id); }));
+            take(ledger.read([&](Transaction& t) -> Result<std::vector<ledger::CertificateRow>> {
+                std::vector<ledger::CertificateRow> live;
+                LK_TRY(serials, ledger::live_serials_of(t, person.user.name, t.now));
+                for (const Serial serial : serials) {
+                    LK_TRY(row, ledger::find_certificate(t, serial));
+                    if (row) live.push_back(std::move(*row));
+                }
+                return live;
+            }));
         const auto revoked = first_epoch.find(person.user.name.str());
         for (const ledger::CertificateRow& row : rows) {
             recorded.insert(row.serial.value);

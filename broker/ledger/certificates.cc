@@ -99,6 +99,13 @@ Result<Place> next_place(Transaction& t) {
     return fail(Code::kTampered, "the database has lost its counters", "restore the last backup");
 }
 
+std::vector<Serial> serials_in(const plugin_host::Rows& rows) {
+    std::vector<Serial> serials;
+    serials.reserve(rows.rows.size());
+    for (const Row& row : rows.rows) serials.push_back(Columns(row).id<Serial>());
+    return serials;
+}
+
 std::optional<CertificateRow> value_of(std::optional<Stored<CertificateRow>> stored) {
     if (!stored) return std::nullopt;
     return std::move(stored->value);
@@ -176,12 +183,18 @@ Result<std::optional<CertificateRow>> newest_certificate(Transaction& t, RowId u
     return std::optional<CertificateRow>();
 }
 
-Result<std::vector<CertificateRow>> live_certificates(Transaction& t, RowId user) {
-    return find_rows<CertificateRow>(t,
-                                     "SELECT " LK_CERTIFICATE_COLUMNS
-                                     " FROM certificates c WHERE c.user_id = $1 AND c.ends_at > $2 "
-                                     "ORDER BY c.sequence DESC",
-                                     user, t.now);
+Result<std::vector<Serial>> live_serials_of(Transaction& t, const UserName& name, Micros issued_until) {
+    LK_TRY(rows, query(t,
+                       "SELECT c.serial FROM users u JOIN certificates c ON c.user_id = u.id "
+                       "WHERE u.name = $1 AND c.ends_at > $2 AND c.issued_at <= $3",
+                       name, t.now, issued_until));
+    return serials_in(rows);
+}
+
+Result<std::vector<Serial>> live_serials(Transaction& t, Micros issued_until) {
+    LK_TRY(rows, query(t, "SELECT serial FROM certificates WHERE ends_at > $1 AND issued_at <= $2", t.now,
+                       issued_until));
+    return serials_in(rows);
 }
 
 Status look_at_certificates(Transaction& t) {

@@ -20,6 +20,9 @@ Result<CertificateRow> record_certificate(Transaction& t, const cert::Certificat
 Result<std::optional<CertificateRow>> find_certificate(Transaction& t, Serial serial);
 // The newest of this unlock that is still valid at t.now.
 Result<std::optional<CertificateRow>> newest_certificate(Transaction& t, RowId unlock);
-Result<std::vector<CertificateRow>> live_certificates(Transaction& t, RowId user);
+// For taking access away: what was issued until then and has not ended, to all accounts that ever bore this
+// name, or to anybody. Removed accounts and rows that fail their check are in it.
+Result<std::vector<Serial>> live_serials_of(Transaction& t, const UserName& name, Micros issued_until);
+Result<std::vector<Serial>> live_serials(Transaction& t, Micros issued_until);
 
 } // namespace latchkey::ledger

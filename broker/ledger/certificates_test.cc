@@ -29,7 +29,8 @@ TEST_F(Certificates, AreRecordedWithSequenceAndSignedStatement) {
     const auto newest = take(read([&](Transaction& t) { return newest_certificate(t, bob.unlock.id); }));
     ASSERT_TRUE(newest);
     EXPECT_EQ(newest->serial, second.serial);
-    EXPECT_EQ(take(read([&](Transaction& t) { return live_certificates(t, bob.user.id); })).size(), 2u);
+    EXPECT_EQ(take(read([&](Transaction& t) { return live_serials_of(t, bob.user.name, t.now); })).size(),
+              2u);
 }
 
 TEST_F(Certificates, OfOthersAreNotFound) {
@@ -39,7 +40,7 @@ TEST_F(Certificates, OfOthersAreNotFound) {
     EXPECT_FALSE(
         take(read([&](Transaction& t) { return find_certificate(t, Serial{of_bob.serial.value ^ 1}); })));
     EXPECT_FALSE(take(read([&](Transaction& t) { return newest_certificate(t, eve.unlock.id); })));
-    EXPECT_TRUE(take(read([&](Transaction& t) { return live_certificates(t, eve.user.id); })).empty());
+    EXPECT_TRUE(take(read([&](Transaction& t) { return live_serials_of(t, eve.user.name, t.now); })).empty());
 }
 
 TEST_F(Certificates, ThatEndedAreNoLongerLive) {
@@ -47,7 +48,7 @@ TEST_F(Certificates, ThatEndedAreNoLongerLive) {
     const CertificateRow row = issue(bob, from_seconds(600));
     clock_.advance(from_seconds(600));
     EXPECT_FALSE(take(read([&](Transaction& t) { return newest_certificate(t, bob.unlock.id); })));
-    EXPECT_TRUE(take(read([&](Transaction& t) { return live_certificates(t, bob.user.id); })).empty());
+    EXPECT_TRUE(take(read([&](Transaction& t) { return live_serials_of(t, bob.user.name, t.now); })).empty());
     EXPECT_TRUE(take(read([&](Transaction& t) { return find_certificate(t, row.serial); })));
 }
 

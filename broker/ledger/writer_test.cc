@@ -178,7 +178,7 @@ TEST_F(Commits, AFailedCommitHandsNothingOut) {
     EXPECT_EQ(code_of(added), Code::kIo);
     EXPECT_TRUE(has_run) << "the statements succeeded, the commit did not";
     EXPECT_FALSE(exists("eve"));
-    EXPECT_TRUE(take(read([&](Transaction& t) { return live_certificates(t, bob.user.id); })).empty());
+    EXPECT_TRUE(take(read([&](Transaction& t) { return live_serials_of(t, bob.user.name, t.now); })).empty());
     EXPECT_EQ(issue(bob).sequence.value, 1u);
     take(add("eve"));
     EXPECT_TRUE(is_chain_whole());
