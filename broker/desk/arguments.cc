@@ -40,7 +40,9 @@ Result<Arguments> Arguments::parse(std::span<const std::string> words, std::span
         if (flag->takes_value && equals != std::string::npos) {
             value = word.substr(equals + 1);
         } else if (flag->takes_value) {
-            if (i + 1 == words.size()) return fail(Code::kUsage, name + " wants a value");
+            // Not the next flag: `--reason $WHY --wait 1m` with WHY not set.
+            if (i + 1 == words.size() || words[i + 1].starts_with("--"))
+                return fail(Code::kUsage, name + " wants a value");
             value = words[++i];
             // ssh takes the quotes off: --reason "laptop stolen" comes as two words. The text goes on to the
             // next flag.

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // audit ls | verify | export
-#include <algorithm>
-
+#include "broker/ledger/audit.h"
 #include "broker/desk/command.h"
 #include "broker/desk/text.h"
-#include "broker/ledger/audit.h"
 
 namespace latchkey::desk {
 namespace {
@@ -12,7 +10,7 @@ namespace {
 using ledger::Role;
 
 constexpr std::uint32_t kMaxRows = 10000;
-constexpr std::uint32_t kMaxExport = 1'000'000;
+constexpr std::uint32_t kPage = 1000; // a read job each
 
 Record row_of(const ledger::AuditRow& row) {
     return {
@@ -60,27 +58,33 @@ Status ls(Call& call) {
 }
 
 Status verify(Call& call) {
-    LK_TRY(rows, call.read([&](ledger::Transaction& t) { return ledger::verify_audit(t); }));
+    ledger::AuditCheck check;
+    while (!check.is_end) {
+        LK_TRY(further,
+               call.read([&](ledger::Transaction& t) { return ledger::verify_audit_page(t, check); }));
+        check = further;
+        if (call.console.is_gone()) return fail(Code::kUnavailable, "the reader is gone");
+    }
+    const std::uint64_t rows = check.reached.sequence;
     call.done({{"rows", count(rows)}, {"intact", true}},
               "the chain is intact: " + std::to_string(rows) + " rows");
     return {};
 }
 
-// One JSON object a line, oldest first.
+// One JSON object a line, oldest first: all of them, however many.
 Status export_rows(Call& call) {
     LK_TRY(filter, filter_asked(call));
-    filter.limit = kMaxExport;
-    LK_TRY(rows, call.read([&](ledger::Transaction& t) { return ledger::list_audit(t, filter); }));
-    std::reverse(rows.begin(), rows.end());
-    std::string text;
-    for (const ledger::AuditRow& row : rows) {
-        text += line_json(row_of(row));
-        if (text.size() < 64 * 1024) continue;
+    filter.limit = kPage;
+    ledger::AuditPage page;
+    while (!page.is_end) {
+        LK_TRY(next,
+               call.read([&](ledger::Transaction& t) { return ledger::audit_after(t, page.last, filter); }));
+        page = std::move(next);
+        std::string text;
+        for (const ledger::AuditRow& row : page.rows) text += line_json(row_of(row));
         call.console.out(text);
-        text.clear();
         if (call.console.is_gone()) return fail(Code::kUnavailable, "the reader is gone");
     }
-    call.console.out(text);
     return {};
 }
 
@@ -92,17 +96,17 @@ std::span<const Command> audit_commands() {
          "[--since 1h] [--user U] [--limit N]",
          "events, newest first; your own, or all for auditors",
          Role::kUser,
-         Freshness::kNone,
+         Freshness::kAudit,
          0,
          0,
          {{"--since"}, {"--user"}, {"--limit"}},
          ls},
-        {"audit verify", "", "recompute the chain", Role::kAuditor, Freshness::kNone, 0, 0, {}, verify},
+        {"audit verify", "", "recompute the chain", Role::kAuditor, Freshness::kUnlock, 0, 0, {}, verify},
         {"audit export",
          "[--since 1h] [--user U]",
          "events as JSON lines, oldest first",
          Role::kAuditor,
-         Freshness::kNone,
+         Freshness::kUnlock,
          0,
          0,
          {{"--since"}, {"--user"}},

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 
 #include "broker/desk/command.h"
+#include "broker/desk/standing.h"
 #include "broker/desk/text.h"
 #include "broker/desk/words.h"
 #include "broker/ledger/factors.h"
@@ -15,6 +17,13 @@ namespace {
 constexpr int kFactorAttempts = 3;
 // The factor of this login was asked before login_at, within the login grace.
 constexpr Micros kLoginSpan = from_seconds(120);
+
+// `key add < key.pub` under an old unlock: the key is read where a code is due.
+bool is_public_key(std::string_view line) {
+    constexpr std::array<std::string_view, 4> kBeginnings = {"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"};
+    return std::any_of(kBeginnings.begin(), kBeginnings.end(),
+                       [&](std::string_view beginning) { return line.starts_with(beginning); });
+}
 
 std::string person_minutes(Micros span) {
     return std::to_string(std::max<std::int64_t>(1, (span.seconds() + 59) / 60)) + " min";
@@ -58,8 +67,21 @@ Status Call::require(ledger::Role role, std::string_view for_what) const {
                 "ask an admin");
 }
 
+Status Call::check_standing(ledger::Transaction& t) const {
+    LK_TRY(now_standing, look_up_standing(t, caller));
+    if (now_standing.user.role < user.role)
+        return fail(Code::kRefused, "your role was changed meanwhile", "see: whoami");
+    if (!needs_unlock) return {};
+    // Not another one: a factor reset ends the unlock of whoever waits here, and its owner joins anew.
+    if (unlock && now_standing.unlock && now_standing.unlock->id == unlock->id) return {};
+    return fail(Code::kUnauthenticated, "your unlock ended meanwhile", "run: " + ssh_line(line, "-t"));
+}
+
 Status Call::ensure_fresh(Freshness freshness) {
+    if (freshness == Freshness::kAudit)
+        freshness = is_at_least(ledger::Role::kAuditor) ? Freshness::kUnlock : Freshness::kNone;
     if (freshness == Freshness::kNone) return {};
+    needs_unlock = true;
     const auto is_fresh = [&] {
         if (!unlock) return false;
         if (freshness == Freshness::kUnlock) return true;
@@ -77,10 +99,14 @@ Status Call::ensure_fresh(Freshness freshness) {
                         "run: " + ssh_line(line, "-t"));
         }
         if (!console.is_terminal()) console.err("\n");
+        if (!console.is_terminal() && is_public_key(as_text(answer->view()))) {
+            return fail(Code::kUnauthenticated, "this wants a second factor first, and the input is a key",
+                        "run: " + ssh_line("unlock", "-t") + ", then this again");
+        }
         LK_TRY(outcome, context.factors.check(user.id, key.id, as_text(answer->view()), caller.from));
         if (outcome.accepted) {
             unlock = outcome.unlock;
-            return {};
+            return read([this](ledger::Transaction& t) { return check_standing(t); });
         }
         if (const Micros left = outcome.blocked_until - now(); left.value > 0) {
             return fail(Code::kRefused, "too many wrong codes", "try again in " + person_minutes(left));

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,7 @@ namespace latchkey::desk {
 
 enum class Freshness : std::uint8_t {
     kNone = 1,
+    kAudit,  // a live unlock of whoever reads everybody's: auditors and admins
     kUnlock, // a live unlock
     kRecent, // a factor younger than Settings::admin_fresh
     kLogin,  // a factor given in this very login
@@ -57,7 +59,8 @@ struct Call {
     ledger::User user; // as it stands now
     ledger::Key key;
     std::optional<ledger::Unlock> unlock;
-    std::string line; // the command as it was typed
+    std::string line;          // the command as it was typed
+    bool needs_unlock = false; // the command wants `unlock`, or this is it once it was given
 
     bool is_at_least(ledger::Role role) const { return user.role >= role; }
     const std::string& actor() const { return user.name.str(); }
@@ -66,10 +69,19 @@ struct Call {
     auto read(Job job) const {
         return context.ledger.read(std::move(job));
     }
+    // The change of a caller who still stands as they did when the command was judged: it may have waited
+    // minutes for a code or for input. Else nothing is written.
     template <class Job>
     auto write(Job job) const {
-        return context.ledger.write(std::move(job));
+        using Outcome = std::invoke_result_t<const Job&, ledger::Transaction&>;
+        return context.ledger.write([this, job = std::move(job)](ledger::Transaction& t) -> Outcome {
+            LK_CHECK(check_standing(t));
+            return job(t);
+        });
     }
+    // kRevoked, kLocked, kRefused where the role is less than it was, kUnauthenticated where the unlock that
+    // the command wants has ended.
+    Status check_standing(ledger::Transaction& t) const;
 
     // Output: text for a person, the same as JSON with --json.
     void list(const std::string& name, const std::vector<Record>& rows, std::string_view when_empty) const;
@@ -78,8 +90,8 @@ struct Call {
     // "ssh -p 2222 bob@broker WORDS": what to run next.
     std::string ssh_line(std::string_view words, std::string_view options = "",
                          std::string_view user_name = "") const;
-    // Asks for a factor in the channel until it is at least that fresh. kUnauthenticated with the line to
-    // run.
+    // Asks for a factor in the channel until it is at least that fresh, and looks at the caller anew after
+    // that. kUnauthenticated with the line to run.
     Status ensure_fresh(Freshness freshness);
     // kRefused with a message of its own, for what the role alone does not decide.
     Status require(ledger::Role role, std::string_view for_what) const;
@@ -111,6 +123,9 @@ std::span<const Command> audit_commands();
 std::span<const Command> ca_commands();
 // All of them, in the order of help.
 const std::vector<const Command*>& all_commands();
+
+// A user knows of the VMs that they may log in to by these rules of theirs; auditors and admins know of all.
+bool may_see(const Call& call, const std::vector<ledger::Rule>& rules, const ledger::Vm& vm);
 
 // Look-ups that say what to do where there is no such thing.
 Result<ledger::User> find_user_named(ledger::Transaction& t, std::string_view name);

@@ -49,6 +49,8 @@ class Handler {
 public:
     virtual ~Handler() = default;
     virtual int run(const Caller& caller, std::string_view command_line, Console& console) = 0;
+    // False once account or key of this login are gone or locked; true where nobody can say.
+    virtual bool is_welcome(const Caller& caller) = 0;
 };
 
 } // namespace latchkey::desk

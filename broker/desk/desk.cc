@@ -5,9 +5,9 @@
 #include <numeric>
 #include <utility>
 
+#include "broker/desk/standing.h"
 #include "broker/desk/words.h"
 #include "broker/ledger/factors.h"
-#include "broker/ledger/users.h"
 #include "broker/unlock/enrolment.h"
 
 namespace latchkey::desk {
@@ -74,9 +74,10 @@ Failure unknown(std::span<const std::string> words) {
 const std::vector<const Command*>& all_commands() {
     static const std::vector<const Command*> all = [] {
         std::vector<const Command*> list;
-        for (const auto part : {own_commands(), vm_commands(), user_commands(), key_commands(),
-                                factor_commands(), group_commands(), grant_commands(), explain_commands(),
-                                revoke_commands(), session_commands(), audit_commands(), ca_commands()}) {
+        for (const auto part :
+             {own_commands(), vm_commands(), user_commands(), key_commands(),
+              factor_commands(), group_commands(), grant_commands(), explain_commands(), revoke_commands(),
+              session_commands(), audit_commands(), ca_commands()}) {
             for (const Command& command : part) list.push_back(&command);
         }
         return list;
@@ -101,6 +102,14 @@ int Desk::run(const Caller& caller, std::string_view command_line, Console& cons
     }
     console.err(error.line() + "\n");
     return info(error.code).exit_status;
+}
+
+bool Desk::is_welcome(const Caller& caller) {
+    const auto standing =
+        context_.ledger.read([&](ledger::Transaction& t) { return look_up_standing(t, caller); });
+    if (standing) return true;
+    const Code code = standing.error().code;
+    return code != Code::kRevoked && code != Code::kLocked;
 }
 
 Status Desk::dispatch(const Caller& caller, std::string_view command_line, Console& console,
@@ -128,49 +137,32 @@ Status Desk::dispatch(const Caller& caller, std::string_view command_line, Conso
 }
 
 Result<Call> Desk::open(const Caller& caller, std::string_view command_line, Console& console) const {
-    struct Standing {
-        std::optional<ledger::User> user;
-        std::optional<ledger::Key> key;
-        std::optional<ledger::Unlock> unlock;
-    };
     // Asked anew with each command: a connection may outlive a role, a key, an unlock.
-    LK_TRY(standing, context_.ledger.read([&](ledger::Transaction& t) -> Result<Standing> {
-        Standing now;
-        LK_TRY(user, ledger::find_user(t, caller.user));
-        now.user = std::move(user);
-        LK_TRY(key, ledger::find_key(t, caller.fingerprint));
-        now.key = std::move(key);
-        LK_TRY(unlock, ledger::live_unlock(t, caller.user, caller.key));
-        now.unlock = unlock;
-        return now;
-    }));
-    if (!standing.user || standing.user->state == ledger::UserState::kRemoved) {
-        return fail(Code::kRevoked, "this account was removed", "ask an admin");
-    }
-    if (standing.user->state != ledger::UserState::kActive) {
-        return fail(Code::kLocked, "account locked", "ask an admin");
-    }
-    if (!standing.key || standing.key->id != caller.key || standing.key->user != caller.user) {
-        return fail(Code::kRevoked, "this key was removed", "log in with another key, or ask an admin");
-    }
+    LK_TRY(standing,
+           context_.ledger.read([&](ledger::Transaction& t) { return look_up_standing(t, caller); }));
     return Call{context_,
                 caller,
                 console,
                 Arguments(),
-                std::move(*standing.user),
-                std::move(*standing.key),
+                std::move(standing.user),
+                std::move(standing.key),
                 standing.unlock,
                 std::string(command_line)};
 }
 
-// Once after joining: the recovery codes, which nobody sees again.
+// Once after joining: the recovery codes, which nobody sees again. Under the unlock of that joining alone:
+// after a factor reset this connection must not make the account's next factor.
 Status Desk::welcome(Call& call, bool is_command) const {
     if (context_.factors.plugin(kRecovery) == nullptr) return {};
+    if (!call.unlock || call.unlock->opened_at > call.caller.login_at) return {};
+    call.needs_unlock = true;
     LK_TRY(rows, call.read([&](ledger::Transaction& t) { return ledger::factors_of(t, call.user.id); }));
     if (std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.kind == kRecovery; }))
         return {};
     LK_TRY(pending, unlock::begin(context_.factors, call.user.name, kRecovery));
-    LK_TRY(kept, unlock::keep(context_.factors, call.user.id, pending, call.actor()));
+    LK_TRY(kept, call.write([&](ledger::Transaction& t) {
+        return unlock::keep(t, call.user.id, pending, call.actor());
+    }));
     (void)kept;
     const std::string text = "You are in, " + call.actor() + ".\n\n" + pending.enrolment.show_text + "\n";
     if (is_command) {

@@ -14,6 +14,7 @@ public:
 
     // An empty line (a login without a command) is `status`.
     int run(const Caller& caller, std::string_view command_line, Console& console) override;
+    bool is_welcome(const Caller& caller) override;
 
 private:
     Status dispatch(const Caller& caller, std::string_view command_line, Console& console, bool& wants_json);

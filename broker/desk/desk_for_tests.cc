@@ -5,6 +5,7 @@
 #include <openssl/hmac.h>
 
 #include <stdexcept>
+#include <utility>
 
 #include "broker/ledger/revocations.h"
 #include "broker/ledger/vms.h"
@@ -125,7 +126,12 @@ void FakeFleet::prefetch(const ledger::User&, const ledger::Key&, const ledger::
     ++prefetches;
 }
 
+void CapturedConsole::pass_time() {
+    if (const auto happens = std::exchange(meanwhile, nullptr)) happens();
+}
+
 Result<SecretBytes> CapturedConsole::read_line(Echo) {
+    pass_time();
     if (lines.empty()) return fail(Code::kUnavailable, "end of input");
     const std::string line = lines.front();
     lines.pop_front();
@@ -133,6 +139,7 @@ Result<SecretBytes> CapturedConsole::read_line(Echo) {
 }
 
 Result<std::string> CapturedConsole::read_all(std::size_t) {
+    pass_time();
     return all_input;
 }
 

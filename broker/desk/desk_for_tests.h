@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -68,12 +69,16 @@ public:
     bool is_gone() override { return false; }
     bool pause(Micros) override { return true; }
 
+    std::function<void()> meanwhile; // once, while a command waits for its first input
     std::string stdout_text;
     std::string stderr_text;
     std::string all_input;
     std::deque<std::string> lines;
     bool has_terminal = false;
     unsigned columns = 0;
+
+private:
+    void pass_time();
 };
 
 struct Member {

@@ -131,6 +131,7 @@ TEST_F(DeskOwn, TheDocumentNamesEachCommandWithItsRoleAndFactor) {
         for (std::size_t at = 0; (at = usage.find('|', at)) != std::string::npos; at += 2)
             usage.insert(at, "\\");
         const char* freshness = command->freshness == Freshness::kNone     ? "-"
+                                : command->freshness == Freshness::kAudit  ? "audit"
                                 : command->freshness == Freshness::kUnlock ? "unlock"
                                 : command->freshness == Freshness::kLogin  ? "login"
                                                                            : "recent";
@@ -211,6 +212,7 @@ TEST_F(DeskRights, GivesUpAfterThreeWrongCodesInTheChannel) {
 TEST_F(DeskRights, ALockedRemovedOrDemotedCallerLosesAtOnce) {
     open_unlock(bob_);
     const Member auditor = add_member("olga", ledger::Role::kAuditor);
+    open_unlock(auditor);
     out(auditor, "user ls");
     out(admin_, "user role olga user");
     EXPECT_EQ(run(auditor, "user ls"), 1);

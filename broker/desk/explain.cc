@@ -2,6 +2,7 @@
 // explain U LOGIN V: why it would be allowed or denied, the VM's own view included.
 #include "broker/desk/command.h"
 #include "broker/desk/text.h"
+#include "broker/ledger/policy_rows.h"
 #include "broker/ledger/revocations.h"
 #include "broker/ledger/vms.h"
 
@@ -37,6 +38,16 @@ Result<View> read_view(ledger::Transaction& t, const UserName& user, const Login
     return view;
 }
 
+// The same answer for one that is not there and one that is none of theirs.
+Status check_seen(const Call& call, ledger::Transaction& t, const VmName& name) {
+    if (call.is_at_least(Role::kAuditor)) return {}; // the judgement itself says that there is none
+    LK_TRY(vm, ledger::find_vm(t, name));
+    LK_TRY(rules, ledger::rules_for_user(t, call.user.id));
+    if (vm && vm->state == ledger::VmState::kActive && may_see(call, rules, *vm)) return {};
+    return fail(Code::kNotFound, "no VM " + name.str() + " that you may log in to",
+                "see: vm ls, or ask an admin for a group");
+}
+
 // What the VM itself goes by, as far as it has told us.
 std::string text_of(const View& view, Micros now) {
     const ledger::Vm& vm = view.vm;
@@ -70,6 +81,7 @@ Status explain(Call& call) {
     LK_TRY(login, Login::parse(call.arguments.at(1)));
     LK_TRY(vm_name, VmName::parse(call.arguments.at(2)));
     if (user != call.user.name) LK_CHECK(call.require(Role::kAuditor, "another user's access"));
+    LK_CHECK(call.read([&](ledger::Transaction& t) { return check_seen(call, t, vm_name); }));
     LK_TRY(judged, call.context.issuer.explain(user, login, vm_name));
     LK_TRY(view, call.read([&](ledger::Transaction& t) { return read_view(t, user, login, vm_name); }));
     const ledger::Vm& vm = view.vm;
@@ -112,7 +124,7 @@ std::span<const Command> explain_commands() {
          "U LOGIN V",
          "why a login would be allowed or denied",
          Role::kUser,
-         Freshness::kNone,
+         Freshness::kAudit,
          3,
          3,
          {},

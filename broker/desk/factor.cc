@@ -56,7 +56,9 @@ Status add(Call& call) {
                         "check the clock of your device, then try again");
         }
     }
-    LK_TRY(row, unlock::keep(call.context.factors, call.user.id, pending, call.actor()));
+    LK_TRY(row, call.write([&](ledger::Transaction& t) {
+        return unlock::keep(t, call.user.id, pending, call.actor());
+    }));
     // Recovery codes are shown here and never again.
     const bool shows_codes = pending.kind == kRecovery;
     Record record{{"id", std::to_string(row.id.value)}, {"kind", row.kind}, {"added_at", row.added_at}};
@@ -110,7 +112,7 @@ std::span<const Command> factor_commands() {
          "[--user U]",
          "your factors; anybody's for auditors",
          Role::kUser,
-         Freshness::kNone,
+         Freshness::kAudit,
          0,
          0,
          {{"--user"}},

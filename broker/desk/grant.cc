@@ -35,13 +35,19 @@ Record row_of(const ledger::Rule& rule) {
     };
 }
 
-std::vector<std::string> split_commas(const std::vector<std::string>& texts) {
+// An empty part is a variable that was not set, and dropping it would widen the rule: `--from=$NET`.
+Result<std::vector<std::string>> parts_of(const Arguments& arguments, const char* flag) {
     std::vector<std::string> parts;
-    for (const std::string& text : texts) {
+    for (const std::string& text : arguments.all(flag)) {
         std::size_t at = 0;
         while (at <= text.size()) {
             const std::size_t comma = std::min(text.find(',', at), text.size());
-            if (comma > at) parts.push_back(text.substr(at, comma - at));
+            std::string part = text.substr(at, comma - at);
+            if (part.find_first_not_of(" \t") == std::string::npos) {
+                return fail(Code::kUsage, std::string(flag) + " has an empty part",
+                            "leave the flag out, or write what it is for");
+            }
+            parts.push_back(std::move(part));
             at = comma + 1;
         }
     }
@@ -102,8 +108,10 @@ Result<ledger::Rule> rule_asked(const Call& call) {
         }
     }
     ledger::Rule rule;
-    rule.vm_selector = joined(split_commas(arguments.all("--vm")));
-    for (const std::string& text : split_commas(arguments.all("--login"))) {
+    LK_TRY(selectors, parts_of(arguments, "--vm"));
+    rule.vm_selector = joined(selectors);
+    LK_TRY(logins, parts_of(arguments, "--login"));
+    for (const std::string& text : logins) {
         LK_TRY(login, Login::parse(text));
         rule.logins.push_back(std::move(login));
     }
@@ -112,12 +120,14 @@ Result<ledger::Rule> rule_asked(const Call& call) {
         LK_TRY(span, parse_span(*ttl, "--ttl"));
         rule.ttl_seconds = static_cast<std::uint32_t>(span.seconds());
     }
-    rule.from = joined(split_commas(arguments.all("--from")));
+    LK_TRY(networks, parts_of(arguments, "--from"));
+    rule.from = joined(networks);
     if (const auto command = arguments.one("--command")) {
         LK_CHECK(check_free_text(*command, "--command", 1024));
         rule.command = *command;
     }
-    rule.allow = split_commas(arguments.all("--allow"));
+    LK_TRY(allow, parts_of(arguments, "--allow"));
+    rule.allow = std::move(allow);
     rule.verify_required = arguments.has("--verify-required");
     LK_CHECK(read_sudo(arguments, rule));
     return policy::validate_rule(std::move(rule));
@@ -161,7 +171,9 @@ Status rm(Call& call) {
     LK_CHECK(call.write([&](ledger::Transaction& t) { return ledger::remove_rule(t, id, call.actor()); }));
     call.done({{"id", std::to_string(id.value)}},
               "removed grant " + std::to_string(id.value) +
-                  "; VMs may serve what they hold of it until it ends, revoke cuts at once");
+                  "; connected VMs ask again now, one that is away serves what it holds until that ends"
+                  "\nopen sessions go on; to end those too: " +
+                  call.ssh_line("revoke user U --reason R"));
     return {};
 }
 
@@ -192,7 +204,7 @@ std::span<const Command> grant_commands() {
          "",
          "the grants of your groups; all for auditors",
          Role::kUser,
-         Freshness::kNone,
+         Freshness::kAudit,
          0,
          0,
          {},

@@ -68,7 +68,7 @@ std::span<const Command> group_commands() {
          "",
          "your groups; all with their members for auditors",
          Role::kUser,
-         Freshness::kNone,
+         Freshness::kAudit,
          0,
          0,
          {},

@@ -100,7 +100,7 @@ std::span<const Command> key_commands() {
          "[--user U]",
          "your keys; anybody's for auditors",
          Role::kUser,
-         Freshness::kNone,
+         Freshness::kAudit,
          0,
          0,
          {{"--user"}},

@@ -2,10 +2,13 @@
 // The nouns: users, keys, factors, groups, grants, VMs, sessions, audit, CA.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "broker/desk/desk_fixture.h"
 #include "broker/desk/krl_check.h"
+#include "broker/ledger/audit.h"
+#include "broker/ledger/users.h"
 #include "broker/ledger/vms.h"
 #include "core/protocol/join_token.h"
 
@@ -120,6 +123,23 @@ TEST_F(DeskNouns, GrantsAreCheckedBeforeTheyAreKept) {
         EXPECT_NE(run(admin_, line), 0) << line;
     }
     EXPECT_EQ(as_json(admin_, "grant ls")["grants"].size(), before);
+}
+
+TEST_F(DeskNouns, ARestrictionThatIsEmptyMakesNoGrant) {
+    const std::size_t before = as_json(admin_, "grant ls")["grants"].size();
+    const std::string start = "grant add --group dev --vm web --login deploy ";
+    for (const char* flags :
+         {"--from=", "--from ''", "--from ,", "--from ' '", "--from 192.0.2.0/24,", "--vm=", "--vm ,env=prod",
+          "--login ,", "--allow ,", "--command=", "--command ''",
+          "--ttl=", "--sudo=", "--from --verify-required", "--command --verify-required"}) {
+        EXPECT_EQ(run(admin_, start + flags), 2) << flags;
+    }
+    EXPECT_EQ(run(admin_, "grant add --group dev --vm '' --login deploy"), 2);
+    EXPECT_EQ(run(admin_, "vm token --name="), 2);
+    EXPECT_EQ(as_json(admin_, "grant ls")["grants"].size(), before);
+    EXPECT_EQ(as_json(admin_, start + "--from 192.0.2.0/24,198.51.100.7")["from"],
+              "192.0.2.0/24,198.51.100.7");
+    EXPECT_EQ(as_json(admin_, start)["from"], nullptr); // left out: from anywhere
 }
 
 TEST_F(DeskNouns, GrantSaysWhatItSaysOfSudo) {
@@ -248,6 +268,34 @@ TEST_F(DeskNouns, ExplainSaysUntilWhenALostVmServesAndWhoIsOnIt) {
     EXPECT_THAT(said, HasSubstr("lease: over since"));
 }
 
+TEST_F(DeskNouns, ExplainShowsPeopleTheVmsThatTheyMayLogInToAndNoOthers) {
+    add_vm("web-1");
+    add_vm("db-1");
+    EXPECT_THAT(out(bob_, "explain bob root web-1"), HasSubstr("vm: web-1"));
+    EXPECT_EQ(run(bob_, "explain bob deploy db-1"), 1);
+    const std::string hidden = console_.stderr_text;
+    EXPECT_EQ(run(bob_, "explain bob deploy db-2"), 1);
+    EXPECT_EQ(hidden.substr(0, 10), "no VM db-1");
+    EXPECT_EQ(console_.stderr_text, "no VM db-2" + hidden.substr(10)) << "whether it is there";
+    EXPECT_THAT(out(admin_, "explain bob deploy db-1"), HasSubstr("vm: db-1"));
+}
+
+TEST_F(DeskNouns, TheAuditKnowsWhoWantedASessionToEndBeforeItDoes) {
+    const ledger::Vm vm = add_vm("web-1");
+    open_session(vm, 77);
+    open_unlock(bob_);
+    fleet_->connect(vm.id);
+    out(bob_, "sessions end 77");
+    const json events = as_json(bob_, "audit ls --limit 2")["events"];
+    ASSERT_EQ(events.size(), 2U);
+    EXPECT_EQ(events[0]["action"], "session.end");
+    EXPECT_EQ(events[0]["outcome"], "done");
+    EXPECT_EQ(events[0]["detail"]["outcome"], "ended");
+    EXPECT_EQ(events[1]["action"], "session.end");
+    EXPECT_EQ(events[1]["outcome"], "allow");
+    EXPECT_EQ(events[1]["detail"]["session"], "77");
+}
+
 TEST_F(DeskNouns, SessionsAreEndedAtTheirVm) {
     const ledger::Vm vm = add_vm("web-1");
     open_session(vm, 77);
@@ -287,6 +335,55 @@ TEST_F(DeskNouns, AuditShowsPeopleTheirOwnAndAuditorsAll) {
     EXPECT_EQ(as_json(admin_, "audit verify")["intact"], true);
     const std::string lines = out(admin_, "audit export");
     EXPECT_EQ(json::parse(lines.substr(0, lines.find('\n')))["sequence"], 1);
+}
+
+TEST_F(DeskNouns, AuditExportGivesEveryRowPageByPage) {
+    constexpr int kMore = 2100; // over two pages
+    ledger::take(write([](ledger::Transaction& t) -> Status {
+        for (int i = 0; i < kMore; ++i)
+            LK_CHECK(ledger::append_audit(t, {"admin", "test", "bob", "done", "{}"}));
+        return {};
+    }));
+    const std::string lines = out(admin_, "audit export");
+    std::uint64_t sequence = 0;
+    std::size_t at = 0;
+    for (std::size_t end = 0; (end = lines.find('\n', at)) != std::string::npos; at = end + 1) {
+        ASSERT_EQ(json::parse(lines.substr(at, end - at))["sequence"], ++sequence);
+    }
+    EXPECT_GT(sequence, static_cast<std::uint64_t>(kMore));
+    EXPECT_EQ(as_json(admin_, "audit verify")["rows"], sequence);
+    out(admin_, "group add ops"); // is the newest event, and of none of these
+    const std::string of_bob = out(admin_, "audit export --user bob");
+    EXPECT_GT(std::ranges::count(of_bob, '\n'), kMore);
+    EXPECT_THAT(of_bob, Not(HasSubstr("group:ops")));
+}
+
+TEST_F(DeskNouns, TheKrlNamesWhatRemovedUsersHoldToo) {
+    open_unlock(bob_);
+    const std::string serial = as_json(bob_, "cert")["serial"];
+    out(admin_, "user rm bob");
+    EXPECT_EQ(as_json(admin_, "ca krl")["serials"], 1);
+    const Member again = add_member("bob"); // the same name, another account
+    out(admin_, "group join dev bob");
+    open_unlock(again);
+    clock_.advance(from_seconds(1));
+    EXPECT_NE(as_json(again, "cert")["serial"], serial);
+    EXPECT_EQ(as_json(admin_, "ca krl")["serials"], 1) << "the new bob's stays good";
+    clock_.advance(from_seconds(60));
+    out(admin_, "user rm bob");
+    EXPECT_EQ(as_json(admin_, "ca krl")["serials"], 2) << "each once";
+}
+
+TEST_F(DeskNouns, TheKrlOfATimeNamesWhatRemovedUsersHoldToo) {
+    open_unlock(bob_);
+    out(bob_, "cert");
+    ledger::take(write([](ledger::Transaction& t) {
+        return ledger::remove_user(t, ledger::user_name("bob"), "test"); // without a revocation of its own
+    }));
+    EXPECT_EQ(as_json(admin_, "ca krl")["serials"], 0);
+    clock_.advance(from_seconds(60));
+    out(admin_, "revoke before 10s --reason clean slate");
+    EXPECT_EQ(as_json(admin_, "ca krl")["serials"], 1);
 }
 
 TEST_F(DeskNouns, TheKrlLoadsInStockSshKeygenAndNamesWhatIsRevoked) {

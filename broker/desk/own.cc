@@ -14,14 +14,14 @@ namespace {
 
 using ledger::Role;
 
-struct Standing {
+struct OwnStanding {
     std::optional<ledger::CertificateRow> certificate;
     std::string why_none; // where there is no certificate though the unlock is open
     std::vector<std::string> logins;
 };
 
-Result<Standing> standing_of(Call& call, bool is_new) {
-    Standing standing;
+Result<OwnStanding> standing_of(Call& call, bool is_new) {
+    OwnStanding standing;
     if (!call.unlock) return standing;
     issue::Issuer& issuer = call.context.issuer;
     auto row = is_new ? issuer.issue(call.user, call.key, *call.unlock, call.actor())
@@ -37,7 +37,7 @@ Result<Standing> standing_of(Call& call, bool is_new) {
     return standing;
 }
 
-Record record_of(const Call& call, const Standing& standing) {
+Record record_of(const Call& call, const OwnStanding& standing) {
     const bool is_open = call.unlock.has_value();
     Record record{
         {"user", call.actor()},
@@ -55,7 +55,7 @@ Record record_of(const Call& call, const Standing& standing) {
     return record;
 }
 
-std::string sentence_of(const Call& call, const Standing& standing) {
+std::string sentence_of(const Call& call, const OwnStanding& standing) {
     const Micros now = call.now();
     if (!call.unlock) {
         return call.actor() + ": locked; nothing is open for key " + call.key.fingerprint.str() +

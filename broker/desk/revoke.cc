@@ -28,24 +28,39 @@ Result<Selector> selector_asked(Call& call, const std::string& kind, const std::
     return Selector::parse(kind, text);
 }
 
+Result<bool> is_own(const Call& call, ledger::Transaction& t, const Selector& selector) {
+    if (selector.kind == SelectorKind::kKey) {
+        LK_TRY(fingerprint, Fingerprint::parse(selector.text));
+        LK_TRY(key, ledger::find_key(t, fingerprint));
+        return key && key->user == call.user.id;
+    }
+    if (selector.kind == SelectorKind::kCertificate) {
+        LK_TRY(serial, parse_number(selector.text, "the serial"));
+        LK_TRY(row, ledger::find_certificate(t, Serial{serial}));
+        return row && row->user == call.user.id;
+    }
+    return false;
+}
+
 // People take away what is their own; everything else is an admin's.
-Status check_right(Call& call, const Selector& selector) {
+Status check_right(const Call& call, ledger::Transaction& t, const Selector& selector) {
     if (call.is_at_least(Role::kAdmin)) return {};
-    LK_TRY(is_own, call.read([&](ledger::Transaction& t) -> Result<bool> {
-        if (selector.kind == SelectorKind::kKey) {
-            LK_TRY(fingerprint, Fingerprint::parse(selector.text));
-            LK_TRY(key, ledger::find_key(t, fingerprint));
-            return key && key->user == call.user.id;
-        }
-        if (selector.kind == SelectorKind::kCertificate) {
-            LK_TRY(serial, parse_number(selector.text, "the serial"));
-            LK_TRY(row, ledger::find_certificate(t, Serial{serial}));
-            return row && row->user == call.user.id;
-        }
-        return false;
-    }));
-    if (is_own) return {};
+    LK_TRY(own, is_own(call, t, selector));
+    if (own) return {};
     return fail(Code::kRefused, "you may revoke keys and certificates of your own", "ask an admin");
+}
+
+// After the change: an admin whose account is being stolen may take it away, where another one is left to
+// bring it back.
+Status check_admin_is_left(ledger::Transaction& t) {
+    LK_TRY(users, ledger::list_users(t));
+    for (const ledger::User& user : users) {
+        if (user.role != Role::kAdmin || user.state != ledger::UserState::kActive) continue;
+        LK_TRY(keys, ledger::keys_of(t, user.id));
+        if (!keys.empty()) return {};
+    }
+    return fail(Code::kRefused, "no admin with a key would be left",
+                "first add another key, or make another admin: key add, user role U admin");
 }
 
 Record record_of(const ledger::RevocationRow& row) {
@@ -75,10 +90,12 @@ Status revoke(Call& call) {
         wait = std::min(span, kLongestWait);
     }
     LK_TRY(selector, selector_asked(call, arguments.at(0), arguments.at(1)));
-    LK_CHECK(check_right(call, selector));
     const Micros began = call.context.clock.monotonic();
-    LK_TRY(row, call.write([&](ledger::Transaction& t) {
-        return ledger::revoke(t, selector, reason, call.actor());
+    LK_TRY(row, call.write([&](ledger::Transaction& t) -> Result<ledger::RevocationRow> {
+        LK_CHECK(check_right(call, t, selector));
+        LK_TRY(made, ledger::revoke(t, selector, reason, call.actor()));
+        if (call.is_at_least(Role::kAdmin)) LK_CHECK(check_admin_is_left(t));
+        return made;
     }));
     const Epoch epoch = row.revocation.epoch;
     LK_TRY(waited, await_answers(call, {epoch, began, wait, arguments.has("--wait")}));
@@ -149,12 +166,12 @@ std::span<const Command> revoke_commands() {
          2,
          {{.name = "--reason", .is_text = true}, {"--wait"}},
          revoke},
-        {"revoke ls", "", "revocations, newest first", Role::kAuditor, Freshness::kNone, 0, 0, {}, ls},
+        {"revoke ls", "", "revocations, newest first", Role::kAuditor, Freshness::kUnlock, 0, 0, {}, ls},
         {"revoke show",
          "EPOCH",
          "one revocation and who has confirmed it",
          Role::kAuditor,
-         Freshness::kNone,
+         Freshness::kUnlock,
          1,
          1,
          {},

@@ -66,6 +66,34 @@ TEST_F(DeskRevoke, PeopleTakeAwayWhatIsTheirOwnAndNothingElse) {
     EXPECT_EQ(as_json(admin_, "revoke ls")["revocations"].size(), 1U);
 }
 
+TEST_F(DeskRevoke, NeverTakesTheLastAdminAway) {
+    for (const std::string& what : {std::string("user admin"), "key " + admin_.key.fingerprint.str()}) {
+        EXPECT_EQ(run(admin_, "revoke " + what + " --reason stolen"), 1) << what;
+        EXPECT_THAT(console_.stderr_text, HasSubstr("no admin with a key would be left")) << what;
+    }
+    out(admin_, "user add carol --email carol@example.org");
+    out(admin_, "user role carol admin");
+    EXPECT_EQ(run(admin_, "revoke user admin --reason stolen"), 1) << "has not joined yet";
+    const Member alice = add_member("alice", ledger::Role::kAdmin);
+    open_unlock(alice);
+    out(alice, "user lock admin");
+    EXPECT_EQ(run(alice, "revoke user alice --reason stolen"), 1) << "the other one is locked";
+    EXPECT_EQ(as_json(alice, "revoke ls")["revocations"].size(), 0U);
+    EXPECT_EQ(as_json(alice, "whoami")["role"], "admin");
+}
+
+TEST_F(DeskRevoke, LetsAnAdminTakeTheirOwnAccountAwayWhereAnotherIsLeft) {
+    const Member alice = add_member("alice", ledger::Role::kAdmin);
+    open_unlock(alice);
+    out(alice, "revoke user alice --reason stolen");
+    EXPECT_EQ(run(alice, "whoami"), 1);
+    const Member carol = add_member("carol", ledger::Role::kAdmin);
+    open_unlock(carol);
+    out(carol, "revoke key " + carol.key.fingerprint.str() + " --reason stolen");
+    EXPECT_EQ(run(carol, "whoami"), 1);
+    out(admin_, "user unlock alice");
+}
+
 TEST_F(DeskRevoke, TakesAReasonOfSeveralWordsAsSshHandsThemOver) {
     const json document = as_json(admin_, "revoke user bob --reason laptop stolen --wait 1s");
     EXPECT_EQ(document["reason"], "laptop stolen");

@@ -43,6 +43,19 @@ std::string outcome_word(const Result<SessionOutcome>& outcome) {
     return "still-there";
 }
 
+// Asked for ("allow"), or what came of it; our words and names, nothing to escape.
+ledger::AuditEvent event_of(const Call& call, const ledger::SessionRow& session, const std::string& word) {
+    std::string detail =
+        "{\"session\":\"" + std::to_string(session.id) + "\",\"vm\":\"" + session.vm_name.str() + "\"";
+    if (!word.empty()) detail += ",\"outcome\":\"" + word + "\"";
+    const bool is_over = word == "ended" || word == "was-gone";
+    return {call.actor(), "session.end", session.user.str(),
+            word.empty() ? "allow"
+            : is_over    ? "done"
+                         : "deny",
+            detail + "}"};
+}
+
 Record record_of(const Call& call, const ledger::SessionRow& row, Shown ends) {
     const bool is_connected = call.context.fleet.is_connected(row.vm);
     const Micros last_seen = std::max(row.vm_last_seen, call.context.fleet.last_heard(row.vm));
@@ -99,17 +112,17 @@ Status end(Call& call) {
         if (row->closed_at.value != 0) return fail(Code::kNotFound, "the session has ended already");
         return std::move(*row);
     }));
+    // Before it is asked for: whatever becomes of it, the audit knows who wanted it.
+    LK_CHECK(call.write(
+        [&](ledger::Transaction& t) { return ledger::append_audit(t, event_of(call, session, {})); }));
     const auto outcome = call.context.fleet.end_session(session.vm, session.id, reason,
                                                         call.context.clock.monotonic() + kAnswerTime);
     const std::string word = outcome_word(outcome);
     const bool is_over = word == "ended" || word == "was-gone";
     const std::string& vm = session.vm_name.str();
-    LK_CHECK(call.write([&](ledger::Transaction& t) {
-        return ledger::append_audit(
-            t, {call.actor(), "session.end", session.user.str(), is_over ? "done" : "deny",
-                "{\"session\":\"" + std::to_string(session.id) + "\",\"vm\":\"" + vm + "\",\"outcome\":\"" +
-                    word + "\"}"});
-    }));
+    // It was ended, whoever its ender is by now: no look at their standing.
+    LK_CHECK(call.context.ledger.write(
+        [&](ledger::Transaction& t) { return ledger::append_audit(t, event_of(call, session, word)); }));
     const std::string name = "session " + std::to_string(session.id);
     if (!outcome) {
         return fail(outcome.error().code, name + " at " + vm + " may go on: " + outcome.error().message,
@@ -132,7 +145,7 @@ std::span<const Command> session_commands() {
          "[--user U] [--vm V] [--all]",
          "live sessions on VMs; your own, or all for auditors",
          Role::kUser,
-         Freshness::kNone,
+         Freshness::kAudit,
          0,
          0,
          {{"--user"}, {"--vm"}, {"--all", false}},

@@ -63,11 +63,6 @@ Result<Seen> look(const Call& call) {
     });
 }
 
-// A user knows of the VMs that they may log in to; auditors and admins of all.
-bool may_see(const Call& call, const Seen& seen, const ledger::Vm& vm) {
-    return call.is_at_least(Role::kAuditor) || !policy::managed_logins(seen.rules, vm).empty();
-}
-
 Record row_of(const Call& call, const Seen& seen, const ledger::Vm& vm) {
     const bool is_connected = call.context.fleet.is_connected(vm.id);
     const bool is_level = vm.confirmed_epoch >= seen.epoch;
@@ -86,7 +81,7 @@ Status ls(Call& call) {
     LK_TRY(seen, look(call));
     std::vector<Record> rows;
     for (const ledger::Vm& vm : seen.vms) {
-        if (may_see(call, seen, vm)) rows.push_back(row_of(call, seen, vm));
+        if (may_see(call, seen.rules, vm)) rows.push_back(row_of(call, seen, vm));
     }
     call.list("vms", rows,
               call.is_at_least(Role::kAuditor) ? "no VMs; an admin adds one with: vm token"
@@ -112,7 +107,7 @@ Status show(Call& call) {
     LK_TRY(seen, look(call));
     LK_TRY(name, VmName::parse(call.arguments.at(0)));
     const auto found = std::find_if(seen.vms.begin(), seen.vms.end(), [&](const ledger::Vm& vm) {
-        return vm.name == name && may_see(call, seen, vm);
+        return vm.name == name && may_see(call, seen.rules, vm);
     });
     if (found == seen.vms.end()) return fail(Code::kNotFound, "no VM " + name.str(), "see: vm ls");
     const ledger::Vm& vm = *found;
@@ -245,18 +240,22 @@ Status rm(Call& call) {
 
 } // namespace
 
+bool may_see(const Call& call, const std::vector<ledger::Rule>& rules, const ledger::Vm& vm) {
+    return call.is_at_least(Role::kAuditor) || !policy::managed_logins(rules, vm).empty();
+}
+
 std::span<const Command> vm_commands() {
     static const std::vector<Command> table = {
         {"vm ls",
          "",
          "the VMs that you may log in to; all of them for auditors",
          Role::kUser,
-         Freshness::kNone,
+         Freshness::kAudit,
          0,
          0,
          {},
          ls},
-        {"vm show", "V", "one VM", Role::kUser, Freshness::kNone, 1, 1, {}, show},
+        {"vm show", "V", "one VM", Role::kUser, Freshness::kAudit, 1, 1, {}, show},
         {"vm set",
          "V --offline-grace SPAN",
          "how long it serves held grants without a broker",
@@ -279,7 +278,7 @@ std::span<const Command> vm_commands() {
          "",
          "the keys that sign receipts, a line a VM, for: latchkey receipt verify --known",
          Role::kAuditor,
-         Freshness::kNone,
+         Freshness::kUnlock,
          0,
          0,
          {},

@@ -45,6 +45,20 @@ Result<plugin_host::Rows> page_before(Transaction& t, std::int64_t sequence, con
                  sequence, kPage, *filter.user);
 }
 
+Result<plugin_host::Rows> page_after(Transaction& t, std::uint64_t sequence, const AuditFilter& filter) {
+    if (!filter.user) {
+        return query(t,
+                     "SELECT " LK_AUDIT_COLUMNS
+                     " FROM audit WHERE sequence > $1 AND made_at >= $3 ORDER BY sequence LIMIT $2",
+                     sequence, filter.limit, filter.since);
+    }
+    return query(t,
+                 "SELECT " LK_AUDIT_COLUMNS
+                 " FROM audit WHERE sequence > $1 AND made_at >= $3 "
+                 "AND (actor = $4 OR object = $4) ORDER BY sequence LIMIT $2",
+                 sequence, filter.limit, filter.since, *filter.user);
+}
+
 Failure broken_at(std::uint64_t sequence, const std::string& why) {
     return fail(Code::kTampered, "audit row " + std::to_string(sequence) + " " + why,
                 "keep a copy of the database and compare it with a backup or an exported audit");
@@ -104,22 +118,43 @@ Result<std::vector<AuditRow>> list_audit(Transaction& t, const AuditFilter& filt
     }
 }
 
-Result<std::uint64_t> verify_audit(Transaction& t) {
-    LK_TRY(head, read_chain_head(t));
-    ChainHead reached;
-    for (;;) {
-        LK_TRY(page, query(t,
-                           "SELECT " LK_AUDIT_COLUMNS " FROM audit WHERE sequence > $1 "
-                           "ORDER BY sequence LIMIT $2",
-                           reached.sequence, kPage));
-        for (const Row& row : page.rows) LK_CHECK(check_next(row, reached));
-        if (page.rows.size() < kPage) break;
+Result<AuditPage> audit_after(Transaction& t, std::uint64_t sequence, const AuditFilter& filter) {
+    LK_TRY(rows, page_after(t, sequence, filter));
+    AuditPage page;
+    page.last = sequence;
+    page.is_end = rows.rows.size() < filter.limit;
+    for (const Row& row : rows.rows) {
+        page.last = Columns(row).number();
+        if (auto audit = take_audit(row)) page.rows.push_back(std::move(*audit));
     }
+    return page;
+}
+
+Result<AuditCheck> verify_audit_page(Transaction& t, const AuditCheck& so_far) {
+    AuditCheck check = so_far;
+    ChainHead& reached = check.reached;
+    LK_TRY(page, query(t,
+                       "SELECT " LK_AUDIT_COLUMNS " FROM audit WHERE sequence > $1 "
+                       "ORDER BY sequence LIMIT $2",
+                       reached.sequence, kPage));
+    for (const Row& row : page.rows) LK_CHECK(check_next(row, reached));
+    if (page.rows.size() == kPage) return check;
+    check.is_end = true;
+    LK_TRY(head, read_chain_head(t)); // of the same moment as the last page
     if (!head) return broken_at(reached.sequence, "is the last, and the chain's head does not verify");
     if (reached.sequence < head->sequence) return broken_at(reached.sequence + 1, "is missing");
     if (reached.sequence > head->sequence || reached.hash != head->hash)
         return broken_at(head->sequence + 1, "was not written by the broker");
-    return reached.sequence;
+    return check;
+}
+
+Result<std::uint64_t> verify_audit(Transaction& t) {
+    AuditCheck check;
+    while (!check.is_end) {
+        LK_TRY(further, verify_audit_page(t, check));
+        check = further;
+    }
+    return check.reached.sequence;
 }
 
 } // namespace latchkey::ledger

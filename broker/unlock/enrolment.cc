@@ -35,13 +35,11 @@ Result<bool> confirm(const Factors& factors, Pending& pending, std::string_view 
     return true;
 }
 
-Result<ledger::FactorRow> keep(const Factors& factors, RowId user, const Pending& pending,
+Result<ledger::FactorRow> keep(ledger::Transaction& t, RowId user, const Pending& pending,
                                const std::string& actor) {
     if (!pending.is_confirmed)
         return fail(Code::kRefused, "factor is not confirmed", "enter a code of it first");
-    return factors.ledger().write([&](ledger::Transaction& t) {
-        return ledger::add_factor(t, user, pending.kind, pending.enrolment.state, actor);
-    });
+    return ledger::add_factor(t, user, pending.kind, pending.enrolment.state, actor);
 }
 
 Result<ledger::User> invited(const Factors& factors, std::string_view code) {

@@ -30,8 +30,9 @@ Result<Pending> begin(const Factors& factors, const UserName& user, std::string_
 // True where the first code fits; the state then knows that the code is used.
 Result<bool> confirm(const Factors& factors, Pending& pending, std::string_view answer);
 
-// kRefused where the factor wants a confirmation that it has not had.
-Result<ledger::FactorRow> keep(const Factors& factors, RowId user, const Pending& pending,
+// In the caller's transaction, since a person's first code may have been long in coming: there the caller
+// judges again who that is. kRefused where the factor wants a confirmation that it has not had.
+Result<ledger::FactorRow> keep(ledger::Transaction& t, RowId user, const Pending& pending,
                                const std::string& actor);
 
 // kNotFound, kExpired, kConflict of the invite; kLocked; kExists for a key that is registered already.

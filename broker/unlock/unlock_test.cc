@@ -66,6 +66,9 @@ protected:
     Outcome check(std::string_view answer) {
         return take(factors_->check(user_.id, key_.id, answer, "192.0.2.7"));
     }
+    Result<ledger::FactorRow> keep_it(const Pending& pending) {
+        return write([&](ledger::Transaction& t) { return keep(t, user_.id, pending, "bob"); });
+    }
     std::optional<ledger::Unlock> live() {
         return take(read([&](ledger::Transaction& t) { return ledger::live_unlock(t, user_.id, key_.id); }));
     }
@@ -261,11 +264,11 @@ TEST_F(UnlockFactors, AskInTheSameWordsForAnybody) {
 
 TEST_F(UnlockEnrolment, KeepsAFactorOnlyOnceItIsConfirmed) {
     Pending pending = take(begin(*factors_, user_.name, "totp"));
-    EXPECT_EQ(ledger::code_of(keep(*factors_, user_.id, pending, "bob")), Code::kRefused);
+    EXPECT_EQ(ledger::code_of(keep_it(pending)), Code::kRefused);
     EXPECT_FALSE(take(confirm(*factors_, pending, "code-5")));
-    EXPECT_EQ(ledger::code_of(keep(*factors_, user_.id, pending, "bob")), Code::kRefused);
+    EXPECT_EQ(ledger::code_of(keep_it(pending)), Code::kRefused);
     EXPECT_TRUE(take(confirm(*factors_, pending, "code-0")));
-    take(keep(*factors_, user_.id, pending, "bob"));
+    take(keep_it(pending));
     // The confirming code is spent: the state that is kept knows.
     EXPECT_FALSE(take(confirm(*factors_, pending, "code-0")));
 }
