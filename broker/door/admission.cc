@@ -122,14 +122,18 @@ std::size_t Admission::strangers() const {
 void Admission::leave_strangers(std::uint64_t id) {
     const auto found = strangers_.find(id);
     if (found == strangers_.end()) return;
-    const auto group = by_group_.find(found->second.group);
-    if (--group->second == 0) by_group_.erase(group);
+    leave(by_group_, found->second.group);
     strangers_.erase(found);
 }
 
-void Admission::leave_waiting(const std::string& key) {
-    const auto found = by_key_.find(key);
-    if (found != by_key_.end() && --found->second == 0) by_key_.erase(found);
+bool Admission::is_below(const Counts& counts, const std::string& name, std::size_t limit) {
+    const auto found = counts.find(name);
+    return (found == counts.end() ? 0 : found->second) < limit;
+}
+
+void Admission::leave(Counts& counts, const std::string& name) {
+    const auto found = counts.find(name);
+    if (found != counts.end() && --found->second == 0) counts.erase(found);
 }
 
 void Admission::remember(const std::string& group) {
@@ -157,20 +161,28 @@ void Admission::Ticket::proved_key() {
 
 bool Admission::Ticket::waits_for_factor(const std::string& key) {
     const std::lock_guard lock(owner_->mutex_);
-    std::size_t& waiting = owner_->by_key_[key];
-    if (waiting >= owner_->limits_.without_factor_per_key) return false;
-    ++waiting;
+    if (!is_below(owner_->waiting_by_key_, key, owner_->limits_.without_factor_per_key)) return false;
+    ++owner_->waiting_by_key_[key];
     key_ = key;
     is_waiting_for_factor_ = true;
     return true;
 }
 
-void Admission::Ticket::logged_in() {
+bool Admission::Ticket::logged_in(const std::string& user, const std::string& key) {
     const std::lock_guard lock(owner_->mutex_);
-    if (is_waiting_for_factor_) owner_->leave_waiting(key_);
+    if (is_waiting_for_factor_) leave(owner_->waiting_by_key_, key_);
     is_waiting_for_factor_ = false;
     owner_->leave_strangers(id_);
     owner_->remember(group_);
+    const Limits& limits = owner_->limits_;
+    is_logged_in_ = is_below(owner_->by_key_, key, limits.logged_in_per_key) &&
+                    is_below(owner_->by_user_, user, limits.logged_in_per_user);
+    if (!is_logged_in_) return false;
+    user_ = user;
+    key_ = key;
+    ++owner_->by_key_[key];
+    ++owner_->by_user_[user];
+    return true;
 }
 
 Admission::Ticket::~Ticket() {
@@ -179,7 +191,11 @@ Admission::Ticket::~Ticket() {
         const std::lock_guard lock(owner_->mutex_);
         --owner_->connections_;
         owner_->leave_strangers(id_);
-        if (is_waiting_for_factor_) owner_->leave_waiting(key_);
+        if (is_waiting_for_factor_) leave(owner_->waiting_by_key_, key_);
+        if (is_logged_in_) {
+            leave(owner_->by_key_, key_);
+            leave(owner_->by_user_, user_);
+        }
     }
     owner_->parts_.on_free();
 }

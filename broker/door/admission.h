@@ -4,7 +4,8 @@
 // its end. Until a connection has proven a registered key it is a stranger's: strangers are counted in all
 // and by address (an IPv6 address counts as its /64), and where somebody waits, a stranger that has had its
 // time is cut, the longest silent first. Whoever has proven a key is never cut for a stranger; of one key so
-// many may be without their second factor at once. Any thread; outlives its tickets.
+// many may be without their second factor at once, and of one key and one account so many may be logged in:
+// no login, stolen or not, takes the places of all others. Any thread; outlives its tickets.
 
 #include <sys/socket.h>
 
@@ -39,6 +40,8 @@ public:
         std::size_t unauthenticated = 128; // strangers
         std::size_t unauthenticated_per_address = 8;
         std::size_t without_factor_per_key = 16;
+        std::size_t logged_in_per_key = 32;
+        std::size_t logged_in_per_user = 64; // over all their keys: another key gets in to revoke the first
         // What a stranger may take while others wait: silence, and time in all. A registered key that is
         // shown may have to be touched before it signs.
         Micros silence = from_seconds(2);
@@ -61,21 +64,26 @@ public:
             : owner_(std::exchange(other.owner_, nullptr)),
               id_(other.id_),
               group_(std::move(other.group_)),
+              user_(std::move(other.user_)),
               key_(std::move(other.key_)),
-              is_waiting_for_factor_(other.is_waiting_for_factor_) {}
+              is_waiting_for_factor_(other.is_waiting_for_factor_),
+              is_logged_in_(other.is_logged_in_) {}
         ~Ticket();
         void named_key();  // a registered key was shown, not proven yet
         void proved_key(); // no stranger any more
         // False where too many of this key are without their factor: end it then.
         bool waits_for_factor(const std::string& key);
-        void logged_in();
+        // False where too many of this key or account are logged in: end it then.
+        bool logged_in(const std::string& user, const std::string& key);
 
     private:
         Admission* owner_;
         std::uint64_t id_;
         std::string group_;
+        std::string user_;
         std::string key_;
         bool is_waiting_for_factor_ = false;
+        bool is_logged_in_ = false;
     };
 
     // Borrows the socket for as long as it takes to duplicate it.
@@ -102,7 +110,9 @@ private:
     bool is_over_share(const std::string& group) const;
     bool is_full(bool has_spoken) const;    // of strangers
     void leave_strangers(std::uint64_t id); // under mutex_
-    void leave_waiting(const std::string& key);
+    using Counts = std::unordered_map<std::string, std::size_t>;
+    static bool is_below(const Counts& counts, const std::string& name, std::size_t limit);
+    static void leave(Counts& counts, const std::string& name);
     void remember(const std::string& group);
 
     const Limits limits_;
@@ -111,9 +121,11 @@ private:
     std::uint64_t next_ = 1;
     std::size_t connections_ = 0;
     std::map<std::uint64_t, Stranger> strangers_;
-    std::unordered_map<std::string, std::size_t> by_group_; // strangers
-    std::unordered_map<std::string, std::size_t> by_key_;   // without their factor
-    std::list<std::string> regulars_;                       // the latest first
+    Counts by_group_;                 // strangers
+    Counts waiting_by_key_;           // without their factor
+    Counts by_key_;                   // logged in
+    Counts by_user_;                  // the same
+    std::list<std::string> regulars_; // the latest first
     std::unordered_map<std::string, std::list<std::string>::iterator> regular_;
 };
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <list>
 #include <map>
 #include <string>
 #include <vector>
@@ -85,6 +86,27 @@ TEST_F(AdmissionTest, KeepsHalfOfTheStrangersPlacesForThoseThatSpeak) {
     EXPECT_TRUE(admission.has_place("d", true));
 }
 
+TEST_F(AdmissionTest, BoundsWhatOneKeyAndOneAccountHoldOnceLoggedIn) {
+    Admission admission = make({});
+    const Pair pair;
+    std::list<Admission::Ticket> held;
+    const auto enters = [&](const char* user, const char* key) {
+        auto ticket = admission.admit(std::to_string(held.size()), pair.near.get(), Micros{0});
+        if (!ticket || !ticket->logged_in(user, key)) return false;
+        held.push_back(std::move(*ticket));
+        return true;
+    };
+    for (int i = 0; i < 32; ++i) ASSERT_TRUE(enters("bob", "stolen")) << i;
+    EXPECT_FALSE(enters("bob", "stolen"));
+    EXPECT_TRUE(enters("bob", "another"));
+    EXPECT_TRUE(enters("admin", "theirs"));
+    held.pop_front();
+    EXPECT_TRUE(enters("bob", "stolen")) << "one has left";
+    for (int i = 0; i < 31; ++i) ASSERT_TRUE(enters("bob", "another")) << i;
+    EXPECT_FALSE(enters("bob", "third")) << "the account";
+    EXPECT_TRUE(enters("admin", "theirs"));
+}
+
 TEST_F(AdmissionTest, CutsAStrangerForOneWhoWaitsOnceItHasHadItsTime) {
     Admission admission = make({.unauthenticated = 1});
     const Pair pair;
@@ -153,7 +175,7 @@ TEST_F(AdmissionTest, BoundsHowManyOfAKeyWaitForTheirFactor) {
     EXPECT_TRUE(first->waits_for_factor("k"));
     EXPECT_FALSE(second->waits_for_factor("k"));
     EXPECT_TRUE(second->waits_for_factor("other"));
-    first->logged_in();
+    EXPECT_TRUE(first->logged_in("bob", "key"));
     auto third = admission.admit("c", pair.near.get(), Micros{0});
     EXPECT_TRUE(third->waits_for_factor("k"));
 }
@@ -164,7 +186,7 @@ TEST_F(AdmissionTest, RemembersWhereSomebodyLoggedIn) {
     EXPECT_FALSE(admission.is_regular("a"));
     for (const char* group : {"a", "b", "a", "c"}) {
         auto ticket = admission.admit(group, pair.near.get(), Micros{0});
-        ticket->logged_in();
+        EXPECT_TRUE(ticket->logged_in("bob", "key"));
     }
     EXPECT_TRUE(admission.is_regular("a"));
     EXPECT_FALSE(admission.is_regular("b")); // the longest ago

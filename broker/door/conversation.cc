@@ -16,8 +16,16 @@ unsigned width_of(ssh_message message) {
 } // namespace
 
 Error Conversation::run() {
+    posix::Deadline idle = posix::Deadline::after(limits_.idle);
+    posix::Deadline look = posix::Deadline::after(limits_.look);
     for (;;) {
-        auto message = transport_.next(posix::Deadline::after(limits_.idle));
+        if (look.passed()) {
+            if (!handler_.is_welcome(caller_))
+                return {Code::kRevoked, "this account or key has no access any more", "ask an admin"};
+            look = posix::Deadline::after(limits_.look);
+        }
+        auto message = transport_.next(look.poll_millis() < idle.poll_millis() ? look : idle);
+        if (!message && message.error().code == Code::kTimedOut && !idle.passed()) continue;
         if (!message) return std::move(message).error();
         switch (ssh_message_type(message->get())) {
             case SSH_REQUEST_CHANNEL_OPEN:
@@ -29,6 +37,7 @@ Error Conversation::run() {
             default: // global requests (forwarding), authentication after the login
                 ssh_message_reply_default(message->get());
         }
+        idle = posix::Deadline::after(limits_.idle);
     }
 }
 

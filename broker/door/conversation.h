@@ -2,7 +2,8 @@
 #pragma once
 // What follows a login: session channels, a command in each, one at a time; further ones wait their turn
 // (ControlMaster), up to 10 at once and 64 a connection. No forwarding of any kind, no subsystem, environment
-// ignored. One thread. Returns when the peer leaves, is idle too long, or the door shuts down.
+// ignored. One thread. Returns when the peer leaves, is idle too long, has lost account or key, or the door
+// shuts down.
 
 #include <map>
 
@@ -17,6 +18,7 @@ class Conversation {
 public:
     struct Limits {
         Micros idle = from_seconds(600);
+        Micros look = from_seconds(30); // how often it asks whether the caller still has account and key
         std::size_t open_channels = 10;
         std::size_t all_channels = 64;
         ChannelConsole::Limits console;

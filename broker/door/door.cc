@@ -311,6 +311,10 @@ void Door::serve(UniqueFd socket, const std::string& from, Admission::Ticket tic
     LoginDialogue login(*transport, {parts_.ledger, parts_.factors, parts_.clock, parts_.strength}, ticket,
                         from, settings_.login);
     auto caller = login.run(posix::Deadline::after(settings_.login_grace));
+    if (caller && !ticket.logged_in(caller->name.str(), caller->fingerprint.str())) {
+        caller = fail(Code::kRefused, "too many connections of this key or account are open",
+                      "close some of them, or come with another key");
+    }
     figures_.end_login(caller ? nullptr : &caller.error());
     if (!caller) {
         Error error = std::move(caller).error();
@@ -318,7 +322,6 @@ void Door::serve(UniqueFd socket, const std::string& from, Admission::Ticket tic
         transport->disconnect(error.line());
         return;
     }
-    ticket.logged_in();
     figures_.logging_in.observe(std::chrono::steady_clock::now() - began);
     log(LogLevel::kInfo,
         "login user=" + caller->name.str() + " key=" + caller->fingerprint.str() + " from=" + from);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "broker/door/door_for_tests.h"
+#include "broker/ledger/users.h"
 
 namespace latchkey::door {
 namespace {
@@ -158,6 +159,59 @@ TEST_F(DoorLimits, CountsALoginNoMoreOnceItIsDone) {
               0);
 }
 
+TEST_F(DoorLimits, OneKeyDoesNotTakeThePlacesOfOthers) {
+    Door::Settings capped = settings();
+    capped.admission.logged_in_per_key = 1;
+    open(capped);
+    const Person bob = add_person("bob");
+    const Person alice = add_person("alice", ledger::Role::kAdmin);
+    open_unlock(bob.member);
+    open_unlock(alice.member);
+    const std::string socket = (folder_ / "master").string();
+    StockSsh::Options master = as(bob, "whoami");
+    master.extra = {"-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-o", "ControlPath=" + socket};
+    ASSERT_EQ(ssh(master).status, 0);
+    const Ended second = ssh(as(bob, "whoami"));
+    EXPECT_EQ(second.status, 255);
+    EXPECT_THAT(second.err, HasSubstr("too many connections of this key or account are open"));
+    EXPECT_EQ(ssh(as(alice, "whoami")).status, 0);
+    EXPECT_EQ(run_program({"/usr/bin/ssh", "-F", "none", "-o", "ControlPath=" + socket, "-O", "exit",
+                           "bob@127.0.0.1"}),
+              0);
+    Ended again; // the door sees the end in its own time
+    for (int i = 0; i < 100 && again.status != 0; ++i) again = ssh(as(bob, "whoami"));
+    EXPECT_EQ(again.status, 0) << again.err;
+}
+
+TEST_F(DoorLimits, EndsTheIdleConnectionOfOneWhoLostTheirAccount) {
+    Door::Settings quick = settings();
+    quick.conversation.look = from_millis(50);
+    open(quick);
+    const Person bob = add_person("bob");
+    const Person alice = add_person("alice");
+    const auto at_master = [&](const Person& person, const char* what) {
+        const std::string name = person.member.user.name.str();
+        return run_program({"/usr/bin/ssh", "-F", "none", "-o",
+                            "ControlPath=" + (folder_ / (name + ".s")).string(), "-O", what,
+                            name + "@127.0.0.1"});
+    };
+    for (const Person* person : {&bob, &alice}) {
+        open_unlock(person->member);
+        StockSsh::Options master = as(*person, "whoami");
+        const std::string socket = (folder_ / (person->member.user.name.str() + ".s")).string();
+        master.extra = {"-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-o", "ControlPath=" + socket};
+        ASSERT_EQ(ssh(master).status, 0);
+        ASSERT_EQ(at_master(*person, "check"), 0);
+    }
+    ledger::take(write(
+        [&](ledger::Transaction& t) { return ledger::lock_user(t, bob.member.user.name, "gone", "test"); }));
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (at_master(bob, "check") == 0 && std::chrono::steady_clock::now() < until) {
+    }
+    EXPECT_NE(at_master(bob, "check"), 0);
+    EXPECT_EQ(at_master(alice, "exit"), 0) << "others stay";
+}
+
 TEST_F(DoorLimits, SurvivesBytesThatAreNoSsh) {
     for (const std::string& garbage :
          {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100'000, 'A'), std::string(4096, '\0'),
@@ -186,6 +240,7 @@ public:
         has_ended.set_value();
         return 0;
     }
+    bool is_welcome(const desk::Caller&) override { return true; }
     static constexpr std::size_t kFarTooMuch = 1024UL * 1024 * 1024;
     std::promise<void> has_begun;
     std::promise<void> has_ended;
