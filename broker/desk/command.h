@@ -111,6 +111,7 @@ struct Command {
 
 std::span<const Command> own_commands();
 std::span<const Command> vm_commands();
+std::span<const Command> token_commands();
 std::span<const Command> user_commands();
 std::span<const Command> key_commands();
 std::span<const Command> factor_commands();

@@ -75,7 +75,7 @@ const std::vector<const Command*>& all_commands() {
     static const std::vector<const Command*> all = [] {
         std::vector<const Command*> list;
         for (const auto part :
-             {own_commands(), vm_commands(), user_commands(), key_commands(),
+             {own_commands(), vm_commands(), token_commands(), user_commands(), key_commands(),
               factor_commands(), group_commands(), grant_commands(), explain_commands(), revoke_commands(),
               session_commands(), audit_commands(), ca_commands()}) {
             for (const Command& command : part) list.push_back(&command);

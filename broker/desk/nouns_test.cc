@@ -212,6 +212,45 @@ TEST_F(DeskNouns, VmTokenPrintsTheTokenAlone) {
     EXPECT_EQ(as_json(admin_, "vm show web-1")["labels"], json({"env=prod"}));
 }
 
+TEST_F(DeskNouns, JoinTokensAreListedWithoutTheirSecretAndWithdrawn) {
+    const json made = as_json(admin_, "vm token --label env=prod --uses 2 --for 2h --name 'web-*'");
+    const json kept = as_json(admin_, "vm token");
+    const json tokens = as_json(admin_, "token ls")["tokens"];
+    ASSERT_EQ(tokens.size(), 2U);
+    EXPECT_EQ(tokens[0]["id"], kept["id"]);
+    EXPECT_EQ(tokens[1]["id"], made["id"]);
+    EXPECT_EQ(tokens[1]["uses_left"], 2);
+    EXPECT_EQ(tokens[1]["name"], "web-*");
+    EXPECT_EQ(tokens[1]["labels"], json({"env=prod"}));
+    const auto parsed = ledger::take(protocol::JoinToken::parse(made["token"].get<std::string>()));
+    EXPECT_THAT(tokens.dump(), Not(HasSubstr(std::string(as_text(parsed.secret.view())))));
+    const auto join = [&](const json& token) {
+        const auto shown = ledger::take(protocol::JoinToken::parse(token["token"].get<std::string>()));
+        return write([&](ledger::Transaction& t) {
+            const auto key = ledger::take(keys::PrivateKey::generate(keys::KeyType::kEd25519));
+            return ledger::join_vm(t, shown.id, shown.secret.view(), ledger::take(VmName::parse("web-1")),
+                                   key.public_key().raw_ed25519(), {});
+        });
+    };
+    const std::string id = made["id"];
+    open_unlock(bob_);
+    EXPECT_EQ(run(bob_, "token ls"), 1);
+    EXPECT_EQ(run(bob_, "token rm " + id), 1);
+    out(admin_, "token rm " + id);
+    EXPECT_EQ(run(admin_, "token rm " + id), 1);
+    EXPECT_EQ(ledger::code_of(join(made)), Code::kNotFound);
+    EXPECT_TRUE(join(kept).has_value());
+    EXPECT_EQ(as_json(admin_, "token ls")["tokens"].size(), 0U) << "used up";
+    const json event = as_json(admin_, "audit ls --limit 2")["events"][1];
+    EXPECT_EQ(event["action"], "vm.token.remove");
+    EXPECT_EQ(event["object"], "token:" + id);
+    out(admin_, "vm token --for 1h");
+    EXPECT_EQ(as_json(admin_, "token ls")["tokens"].size(), 1U);
+    clock_.advance(from_seconds(3601));
+    open_unlock(admin_);
+    EXPECT_EQ(as_json(admin_, "token ls")["tokens"].size(), 0U) << "ended";
+}
+
 TEST_F(DeskNouns, VmTokenRefusesNonsense) {
     for (const char* line :
          {"vm token --uses 0", "vm token --uses many", "vm token --for never", "vm token --label nothing"}) {

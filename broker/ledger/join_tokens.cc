@@ -228,6 +228,24 @@ Result<Vm> join_vm(Transaction& t, std::string_view token_id, ByteView secret, c
     return vm;
 }
 
+Result<std::vector<JoinToken>> live_join_tokens(Transaction& t) {
+    LK_TRY(rows, query(t,
+                       "SELECT " LK_TOKEN_COLUMNS " FROM join_tokens WHERE uses_left > 0 AND ends_at > $1 "
+                       "ORDER BY ends_at, id",
+                       t.now));
+    std::vector<JoinToken> tokens;
+    for (const Row& row : rows.rows) {
+        if (auto stored = take_token(t, row)) tokens.push_back(std::move(stored->value));
+    }
+    return tokens;
+}
+
+Status remove_join_token(Transaction& t, const std::string& id, const std::string& actor) {
+    LK_TRY(row, query_one(t, "DELETE FROM join_tokens WHERE id = $1 RETURNING uses_left", id));
+    if (!row) return fail(Code::kNotFound, "no such join token", "see: token ls");
+    return append_audit(t, {actor, "vm.token.remove", "token:" + id, "done", Detail().json()});
+}
+
 Status look_at_join_tokens(Transaction& t) {
     LK_TRY(rows, query(t, "SELECT " LK_TOKEN_COLUMNS " FROM join_tokens"));
     for (const Row& row : rows.rows) take_token(t, row);

@@ -20,6 +20,10 @@ struct FreshToken {
 Result<FreshToken> add_join_token(Transaction& t, std::uint32_t uses, Micros ends_at,
                                   const std::string& name_pattern,
                                   const std::vector<protocol::KeyValue>& labels, const std::string& actor);
+// Those that have a use and time left, the next to end first.
+Result<std::vector<JoinToken>> live_join_tokens(Transaction& t);
+// kNotFound; one whose row fails its check is taken away too.
+Status remove_join_token(Transaction& t, const std::string& id, const std::string& actor);
 // Takes one use and makes the VM, in one transaction. kNotFound for wrong id or secret, kExpired, kConflict
 // for a token that is used up, kExists for a taken name, kRefused for a name outside the pattern. A VM whose
 // key is already registered gets its old row back (a join that was interrupted) without spending a use.
