@@ -2,7 +2,6 @@
 #include "broker/daemon/copies.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -10,15 +9,13 @@
 #include <cstring>
 #include <iostream>
 
-#include "broker/daemon/account.h"
-#include "broker/daemon/keys_on_disk.h"
+#include "broker/daemon/own_ledger.h"
 #include "broker/daemon/running.h"
 #include "broker/desk/text.h"
 #include "broker/ledger/audit.h"
 #include "broker/ledger/copy.h"
 #include "broker/ledger/detail.h"
 #include "broker/ledger/restore.h"
-#include "broker/plugin_host/loader.h"
 #include "core/posix/file.h"
 
 namespace latchkey::daemon {
@@ -27,32 +24,9 @@ namespace {
 // The most that limits.certificate_seconds may be: what it was when a lost certificate was made is not known.
 constexpr Micros kLongestCertificate = from_seconds(86400);
 
-// From here on we are the broker's user. What the ledger would log is told by the commands themselves.
-Result<BrokerKeys> settle(const Config& config) {
-    LK_TRY(account, account_for(config.broker.user));
-    LK_CHECK(become(account));
-    spdlog::set_level(spdlog::level::off);
-    auto keys = read_keys(config);
-    if (keys || keys.error().code != Code::kNotFound) return keys;
-    return fail(Code::kConfig, keys.error().message,
-                "put the broker's keys into " + config.broker.state_dir.string() + " first: docs/backup.md");
-}
-
 Result<std::unique_ptr<plugin_host::Store>> open_file(plugin_host::Loader& loader,
                                                       const std::filesystem::path& file) {
     return loader.store("sqlite", {{"path", file.string()}});
-}
-
-Result<std::unique_ptr<plugin_host::Store>> open_store(plugin_host::Loader& loader, const Config& config) {
-    return loader.store(config.store.plugin, config.store.settings);
-}
-
-// A source that is not there must not be made by looking at it.
-Status need_source(const Config& config) {
-    const auto path = config.store.settings.find("path");
-    if (config.store.plugin != "sqlite" || path == config.store.settings.end()) return {};
-    if (std::filesystem::exists(path->second)) return {};
-    return fail(Code::kConfig, "there is no database at " + path->second, "check store.path");
 }
 
 // A file of a name that nobody has, 0600, gone with this object unless it was moved away.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// latchkeyd: init, check, serve, and what is done to the ledger as a whole. Everything else people do over
-// ssh.
+// latchkeyd: init, check, serve, invite, and what is done to the ledger as a whole. Everything else people do
+// over ssh.
 
 #include <CLI/CLI.hpp>
 #include <iostream>
@@ -8,6 +8,7 @@
 #include "broker/daemon/config.h"
 #include "broker/daemon/copy_words.h"
 #include "broker/daemon/init.h"
+#include "broker/daemon/invite.h"
 #include "broker/daemon/serve.h"
 
 namespace latchkey::daemon {
@@ -51,6 +52,12 @@ int run(int argc, char** argv) {
         "migrate", "bring the database to this version's schema, as a role that may; no broker need run");
     take_config(migrate_words);
 
+    std::string invited;
+    CLI::App* invite_words = app.add_subcommand(
+        "invite", "let an account in anew that nobody can let in: no factors, unlocked, a new invite");
+    take_config(invite_words);
+    invite_words->add_option("NAME", invited, "the account, such as that of the only admin")->required();
+
     ServeOptions serving;
     CLI::App* serve_words = app.add_subcommand("serve", "run the broker");
     take_config(serve_words);
@@ -82,6 +89,7 @@ int run(int argc, char** argv) {
         return 0;
     }
     if (migrate_words->parsed()) return report(migrate(*config));
+    if (invite_words->parsed()) return report(invite(*config, invited));
     if (copies.parsed()) return report(copies.run(*config));
     return report(serve(*config, serving));
 }

@@ -127,8 +127,11 @@ class Broker:
 
     def enrol(self, name, *groups, kind="ed25519"):
         """Adds a user and joins as them, as DESIGN's "Enrol" goes; returns the Person."""
-        person = Person(name, KeyPair.generate(self.folder, f"key-{name}", kind))
-        invite = self.invite(name, *groups)
+        return self.join(Person(name, KeyPair.generate(self.folder, f"key-{name}", kind)), self.invite(name, *groups))
+
+    def join(self, person, invite):
+        """Joins with that invite and the person's key; their authenticator is a new one. Returns the Person."""
+        person.totp = None
 
         def answer(prompt, session):
             if "invite" in prompt.lower():
@@ -138,7 +141,7 @@ class Broker:
 
         done = self.ssh("join", person.key, code=answer)
         if not done.ok:
-            raise RuntimeError(f"join as {name}: {done.code} {done.err or done.out}")
+            raise RuntimeError(f"join as {person.name}: {done.code} {done.err or done.out}")
         return person
 
     def certificate(self, person, to, **how):
