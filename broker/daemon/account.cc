@@ -48,6 +48,16 @@ Status make_private_folder(const std::filesystem::path& folder, const Account& o
     return {};
 }
 
+Status as_account(const Account& account, const std::function<Status()>& job) {
+    if (::geteuid() != 0) return job();
+    if (::setegid(account.gid) != 0 || ::seteuid(account.uid) != 0) {
+        return system_failure("cannot act as " + account.name);
+    }
+    Status done = job();
+    if (::seteuid(0) != 0 || ::setegid(0) != 0) return system_failure("cannot be root again");
+    return done;
+}
+
 Status become(const Account& account) {
     ::prctl(PR_SET_DUMPABLE, 0);
     if (::geteuid() != 0 || account.uid == 0) return {};

@@ -8,6 +8,8 @@
 #include "broker/daemon/account.h"
 #include "broker/daemon/keys_on_disk.h"
 #include "broker/ledger/factors.h"
+#include "broker/ledger/ledger.h"
+#include "broker/ledger/migrations.h"
 #include "broker/ledger/users.h"
 #include "broker/plugin_host/loader.h"
 #include "core/posix/file.h"
@@ -30,16 +32,39 @@ Result<keys::PublicKey> read_admin_key(const InitOptions& options, const Config&
     return key;
 }
 
-Result<Config> read_or_write_config(const InitOptions& options) {
-    if (!std::filesystem::exists(options.config_file)) {
-        std::error_code error;
-        std::filesystem::create_directories(options.config_file.parent_path(), error);
-        if (error) return fail(Code::kIo, "cannot make " + options.config_file.parent_path().string());
-        Config fresh = options.fresh;
-        fresh.file = options.config_file;
-        LK_CHECK(posix::write_file(options.config_file, as_bytes(config_text(fresh)), 0644));
-    }
-    return read_config(options.config_file);
+std::string fresh_text(const InitOptions& options) {
+    Config fresh = options.fresh;
+    fresh.file = options.config_file;
+    return config_text(fresh);
+}
+
+// Nothing is written yet.
+Result<Config> read_or_plan_config(const InitOptions& options) {
+    if (std::filesystem::exists(options.config_file)) return read_config(options.config_file);
+    return parse_config(fresh_text(options), options.config_file);
+}
+
+Status write_config(const InitOptions& options) {
+    if (std::filesystem::exists(options.config_file)) return {};
+    std::error_code error;
+    std::filesystem::create_directories(options.config_file.parent_path(), error);
+    if (error) return fail(Code::kIo, "cannot make " + options.config_file.parent_path().string());
+    return posix::write_file(options.config_file, as_bytes(fresh_text(options)), 0644);
+}
+
+// A database in use whose keys are not here: they were lost, or this is a further broker on it.
+Status refuse_used_store(const Config& config) {
+    const auto path = config.store.settings.find("path");
+    const bool is_file = config.store.plugin == "sqlite" && path != config.store.settings.end();
+    if (is_file && !std::filesystem::exists(path->second)) return {}; // looking would make it
+    plugin_host::Loader loader(config.broker.plugin_dir);
+    LK_TRY(store, loader.store(config.store.plugin, config.store.settings));
+    LK_TRY(connection, store->connect());
+    LK_TRY(is_used, ledger::is_used(*connection));
+    if (!is_used) return {};
+    return fail(
+        Code::kConfig, "the database is in use, and its keys are not in " + config.broker.state_dir.string(),
+        "put them back from your backup (docs/backup.md), or copy another broker's (docs/brokers.md)");
 }
 
 // Three tries at a terminal; a wrong app clock is found here and not at the first login.
@@ -93,13 +118,17 @@ Status refuse_second_admin(ledger::Ledger& ledger, const Config& config) {
 } // namespace
 
 Status init(const InitOptions& options) {
-    LK_TRY(config, read_or_write_config(options));
+    LK_TRY(config, read_or_plan_config(options));
     LK_TRY(key, read_admin_key(options, config));
     LK_TRY(account, account_for(config.broker.user));
-    LK_CHECK(make_ca_key(config));
+    LK_TRY(held, held_keys(config));
+    if (held == HeldKeys::kNone) LK_CHECK(as_account(account, [&] { return refuse_used_store(config); }));
+    LK_CHECK(write_config(options));
+    // One that is missing beside a broker's keys was lost: another would be no CA that a VM trusts.
+    if (held == HeldKeys::kNone) LK_CHECK(make_ca_key(config));
     LK_CHECK(make_private_folder(config.broker.state_dir, account));
     LK_CHECK(become(account));
-    LK_CHECK(make_keys(config));
+    if (held == HeldKeys::kNone) LK_CHECK(make_keys(config));
     LK_TRY(keys, read_keys(config));
 
     plugin_host::Loader loader(config.broker.plugin_dir);
@@ -108,6 +137,7 @@ Status init(const InitOptions& options) {
     const SystemClock clock;
     LK_TRY(ledger, ledger::Ledger::open(*store, {.data_key = keys.data_key.clone(), .clock = &clock}));
     LK_CHECK(refuse_second_admin(*ledger, config));
+    LK_CHECK(check_keys_of_database(*ledger, keys));
     LK_CHECK(add_admin(options, config, key, *ledger, loader, clock));
 
     const std::string& address = config.door.address;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// `latchkeyd init`: configuration file, keys, database, and the first admin with key and factor. What is
-// there already stays; run again after an interruption it goes on where it was. Refused where an admin
-// exists. Needs a terminal only to confirm the first code; without one the code is not asked for.
+// `latchkeyd init`: configuration file, keys, database, and the first admin with key and factor. Run again
+// after an interruption it goes on where it was. Refused, with nothing written, where the database is in use
+// and where a part of the keys was lost (kConfig): a new key would not be the one that VMs and the database
+// know. Needs a terminal only to confirm the first code; without one the code is not asked for.
 
 #include <filesystem>
 #include <string>

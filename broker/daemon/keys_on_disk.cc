@@ -4,7 +4,10 @@
 #include <openssl/rand.h>
 #include <unistd.h>
 
+#include <array>
+
 #include "broker/daemon/account.h"
+#include "broker/ledger/brokers.h"
 #include "core/posix/file.h"
 
 namespace latchkey::daemon {
@@ -20,19 +23,20 @@ std::filesystem::path ledger_file(const Config& config) {
     return config.broker.state_dir / "ledger_ed25519";
 }
 
-Failure missing(Error error, const Config& config) {
-    if (error.code == Code::kNotFound) error.next = "run: latchkeyd init --config " + config.file.string();
-    return fail(std::move(error));
+constexpr const char* kPutBack = "put it back from your backup: docs/backup.md";
+
+std::array<std::filesystem::path, 3> key_files(const Config& config) {
+    return {config.broker.data_key, ledger_file(config), identity_file(config)};
 }
 
-Result<SecretBytes> read_secret(const std::filesystem::path& path, const Config& config) {
+Result<SecretBytes> read_secret(const std::filesystem::path& path) {
     auto content = posix::read_secret_file(path);
-    if (!content) return missing(std::move(content).error(), config);
-    return content;
+    if (content || content.error().code != Code::kNotFound) return content;
+    return fail(Code::kConfig, content.error().message, kPutBack);
 }
 
-Result<keys::PrivateKey> read_key(const std::filesystem::path& path, const Config& config) {
-    LK_TRY(pem, read_secret(path, config));
+Result<keys::PrivateKey> read_key(const std::filesystem::path& path) {
+    LK_TRY(pem, read_secret(path));
     auto key = keys::PrivateKey::from_pem(pem.view());
     if (!key) return fail(key.error().code, path.string() + ": " + key.error().message, key.error().next);
     return key;
@@ -47,25 +51,51 @@ Status make_key(const std::filesystem::path& path, std::string_view comment) {
 } // namespace
 
 Result<BrokerKeys> read_keys(const Config& config) {
-    LK_TRY(identity, read_key(identity_file(config), config));
-    LK_TRY(ledger, read_key(ledger_file(config), config));
-    LK_TRY(data_key, read_secret(config.broker.data_key, config));
+    const auto held = held_keys(config);
+    if (held && *held == HeldKeys::kNone) {
+        return fail(Code::kConfig, "there are no keys of a broker in " + config.broker.state_dir.string(),
+                    "a new broker: latchkeyd init; one that served: put its keys back: docs/backup.md");
+    }
+    LK_TRY(identity, read_key(identity_file(config)));
+    LK_TRY(ledger, read_key(ledger_file(config)));
+    LK_TRY(data_key, read_secret(config.broker.data_key));
     if (data_key.size() != kDataKeySize) {
         return fail(Code::kConfig, config.broker.data_key.string() + " does not hold a data key of 32 bytes",
-                    "restore it from your backup: without it the database cannot be read");
+                    kPutBack);
     }
     return BrokerKeys{std::move(identity), std::move(ledger), std::move(data_key)};
 }
 
+Result<HeldKeys> held_keys(const Config& config) {
+    std::string there;
+    std::string missing;
+    for (const std::filesystem::path& file : key_files(config)) {
+        std::error_code ignored; // a folder that is not there
+        std::string& list = std::filesystem::exists(file, ignored) ? there : missing;
+        list += (list.empty() ? "" : ", ") + file.filename().string();
+    }
+    if (missing.empty()) return HeldKeys::kAll;
+    if (there.empty()) return HeldKeys::kNone;
+    return fail(Code::kConfig, "of this broker's keys " + missing + " is missing, " + there + " is there",
+                std::string(kPutBack) + " (where no broker ever served: remove what is there)");
+}
+
+Status check_keys_of_database(ledger::Ledger& ledger, const BrokerKeys& keys) {
+    return ledger.write([&](ledger::Transaction& t) {
+        return ledger::check_broker_keys(t, keys.identity.public_key().fingerprint(),
+                                         keys.ledger.public_key().fingerprint());
+    });
+}
+
+// The identity last: the units start once it is there.
 Status make_keys(const Config& config) {
-    LK_CHECK(make_key(identity_file(config), "latchkey-broker"));
-    LK_CHECK(make_key(ledger_file(config), "latchkey-ledger"));
-    if (std::filesystem::exists(config.broker.data_key)) return {};
     SecretBytes data_key(kDataKeySize);
     if (RAND_bytes(data_key.writable().data(), static_cast<int>(kDataKeySize)) != 1) {
         return fail(Code::kInternal, "the system gives no random numbers");
     }
-    return posix::write_file(config.broker.data_key, data_key.view(), 0600);
+    LK_CHECK(posix::write_file(config.broker.data_key, data_key.view(), 0600));
+    LK_CHECK(make_key(ledger_file(config), "latchkey-ledger"));
+    return make_key(identity_file(config), "latchkey-broker");
 }
 
 Status make_ca_key(const Config& config) {

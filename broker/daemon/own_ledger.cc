@@ -11,10 +11,7 @@ Result<BrokerKeys> settle(const Config& config) {
     LK_TRY(account, account_for(config.broker.user));
     LK_CHECK(become(account));
     spdlog::set_level(spdlog::level::off);
-    auto keys = read_keys(config);
-    if (keys || keys.error().code != Code::kNotFound) return keys;
-    return fail(Code::kConfig, keys.error().message,
-                "put the broker's keys into " + config.broker.state_dir.string() + " first: docs/backup.md");
+    return read_keys(config);
 }
 
 Status need_source(const Config& config) {

@@ -16,7 +16,6 @@
 #include "broker/door/door.h"
 #include "broker/hub/hub.h"
 #include "broker/issue/issuer.h"
-#include "broker/ledger/brokers.h"
 #include "broker/plugin_host/loader.h"
 #include "broker/signer/client.h"
 #include "broker/signer/process.h"
@@ -113,12 +112,7 @@ Status serve(const Config& config, const ServeOptions& options) {
     LK_CHECK(ledger::Ledger::migrate(*store));
     LK_TRY(ledger, ledger::Ledger::open(
                        *store, {.data_key = keys.data_key.clone(), .clock = &clock, .readers = kReaders}));
-    if (store->listens()) {
-        LK_CHECK(ledger->write([&](ledger::Transaction& t) {
-            return ledger::check_broker_keys(t, keys.identity.public_key().fingerprint(),
-                                             keys.ledger.public_key().fingerprint());
-        }));
-    }
+    LK_CHECK(check_keys_of_database(*ledger, keys));
     LK_TRY(factor_plugins, load_factors(config, loader));
     unlock::Factors factors(*ledger, std::move(factor_plugins),
                             {.clock = &clock,

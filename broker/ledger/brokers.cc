@@ -50,9 +50,11 @@ Status check_broker_keys(Transaction& t, const Fingerprint& identity, const Fing
     LK_TRY(kept, get_setting(t, name));
     if (!kept) return put_setting(t, name, ours);
     if (*kept == ours) return {};
-    return fail(Code::kConfig,
-                "this broker's identity or ledger key is not that of the other brokers of this database",
-                "copy broker_ed25519 and ledger_ed25519 from the state_dir of one of them");
+    return fail(
+        Code::kConfig,
+        "this broker's identity or ledger key is not the one that this database was first served with",
+        "put broker_ed25519 and ledger_ed25519 back from your backup, or copy another broker's: "
+        "docs/backup.md");
 }
 
 Status note_broker(Transaction& t, const BrokerRun& run) {

@@ -21,8 +21,8 @@ RowId new_run();
 // It is alive now; rows of those that have been silent for a day go.
 Status note_broker(Transaction& t, const BrokerRun& run);
 Status forget_broker(Transaction& t, RowId run);
-// Brokers of one database show agents one identity and sign with one ledger key. The first one's are kept;
-// kConfig for another's.
+// A database is served under one identity and one ledger key, by however many brokers: VMs are pinned to
+// them. The first start's are kept; kConfig for another's.
 Status check_broker_keys(Transaction& t, const Fingerprint& identity, const Fingerprint& ledger_key);
 
 enum class SudoWord : std::uint8_t { kNone = 1, kAsks }; // whether the VM's agent asks about sudo

@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "broker/ledger/contradictions.h"
+
 namespace latchkey::ledger {
 namespace {
 
@@ -85,6 +87,15 @@ Status apply_migrations(Connection& connection, std::string_view dialect) {
     if (applied) return connection.commit();
     LK_CHECK(connection.rollback());
     return applied;
+}
+
+Result<bool> is_used(Connection& connection) {
+    const auto begun = connection.run("SELECT 1 FROM schema_version WHERE version > 0", {});
+    if (!begun && begun.error().code != Code::kInternal) return fail(begun.error());
+    if (!begun || begun->rows.empty()) return false; // no such table, or no table besides
+    const plugin_host::Value parameters[] = {std::string(kDataKeySetting)};
+    LK_TRY(mark, connection.run("SELECT 1 FROM settings WHERE name = $1", parameters));
+    return !mark.rows.empty();
 }
 
 Status check_schema(Connection& connection) {

@@ -18,6 +18,8 @@ struct Migration {
 std::span<const Migration> migrations(); // 1, 2, … without a gap
 
 Status apply_migrations(plugin_host::Connection& connection, std::string_view dialect);
+// Whether a ledger was ever opened in this database; for whoever has not its keys (yet).
+Result<bool> is_used(plugin_host::Connection& connection);
 // kConfig where a migration is due, kUnsupported where the database is newer than this program.
 Status check_schema(plugin_host::Connection& connection);
 

@@ -14,6 +14,7 @@
 
 #include "broker/ledger/audit.h"
 #include "broker/ledger/ledger_for_tests.h"
+#include "broker/ledger/migrations.h"
 #include "broker/ledger/revocations.h"
 
 namespace latchkey::ledger {
@@ -314,12 +315,28 @@ TEST_F(Commits, AnotherSchemaIsRefusedWithTheLineToRun) {
     by_hand("UPDATE schema_version SET version = $1", version); // the next case may have this database
 }
 
+TEST(LedgerOpen, TellsAUsedDatabaseWithoutItsKey) {
+    LK_SQLITE_ONLY("files");
+    const Folder folder;
+    const MovableClock clock;
+    plugin_host::Loader loader(LK_PLUGIN_DIR);
+    const auto store = take(loader.store("sqlite", {{"path", (folder.path / "new.db").string()}}));
+    EXPECT_TRUE(Ledger::migrate(*store));
+    const auto connection = take(store->connect());
+    EXPECT_FALSE(take(is_used(*connection)));
+    take(Ledger::open(*store, {.data_key = data_key(), .clock = &clock}));
+    EXPECT_TRUE(take(is_used(*connection)));
+    take(connection->run("UPDATE schema_version SET version = 1", {})); // of an older program
+    EXPECT_TRUE(take(is_used(*connection)));
+}
+
 TEST(LedgerOpen, ADatabaseThatWasNeverMadeIsOneLine) {
     LK_SQLITE_ONLY("files");
     const Folder folder;
     const MovableClock clock;
     plugin_host::Loader loader(LK_PLUGIN_DIR);
     const auto store = take(loader.store("sqlite", {{"path", (folder.path / "new.db").string()}}));
+    EXPECT_FALSE(take(is_used(*take(store->connect()))));
     const auto opened = Ledger::open(*store, {.data_key = data_key(), .clock = &clock});
     ASSERT_EQ(code_of(opened), Code::kConfig);
     EXPECT_EQ(opened.error().line().find('\n'), std::string::npos);

@@ -140,7 +140,8 @@ Result<std::vector<keys::PublicKey>> SignerClient::public_keys() {
         LK_TRY(key, keys::PublicKey::from_blob(blob));
         list.push_back(std::move(key));
     }
-    if (list.empty()) return fail(Code::kUnavailable, "the signer holds no CA key", "run: latchkeyd init");
+    if (list.empty())
+        return fail(Code::kUnavailable, "the signer holds no CA key", "put it back: docs/emergencies.md");
     return list;
 }
 

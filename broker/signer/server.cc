@@ -41,7 +41,8 @@ Server::~Server() {
 
 Status Server::prepare() {
     LK_TRY(list, ca_.public_keys());
-    if (list.empty()) return fail(Code::kConfig, "the signer plugin holds no key", "run: latchkeyd init");
+    if (list.empty())
+        return fail(Code::kConfig, "the signer plugin holds no key", "put it back: docs/emergencies.md");
     keys_ = std::move(list);
     return {};
 }

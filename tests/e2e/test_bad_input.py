@@ -165,6 +165,47 @@ def test_a_data_key_that_does_not_fit_is_said(broker):
     assert is_up(broker)
 
 
+def test_a_key_that_was_lost_is_put_back_and_never_made_anew(broker, new_key):
+    broker.stop()
+    state, aside, ca = broker.folder / "state", broker.folder / "aside", broker.folder / "state-signer" / "ca_ed25519"
+    aside.mkdir()
+    init = ("init", "--admin", "eve", "--admin-key", new_key("eve").public_path)
+    names = ("broker_ed25519", "ledger_ed25519", "data.key")
+
+    def refused(words, *command):
+        before = sorted(state.iterdir())
+        done = broker.latchkeyd(*command)
+        assert done.code == 2, done
+        assert [line for line in done.err.splitlines() if all(word in line for word in words)], done
+        assert sorted(state.iterdir()) == before
+
+    for name in names:
+        (state / name).rename(aside / name)
+        refused((name, "docs/backup.md"), *init)
+        refused((name, "docs/backup.md"), "serve")
+        (aside / name).rename(state / name)
+    ca.rename(aside / ca.name)
+    done = broker.latchkeyd(*init)
+    assert done.code == 1 and "admin already" in one_line(done.err) and not ca.exists(), done
+
+    for name in names:
+        (state / name).rename(aside / name)
+    refused(("the database is in use", "docs/backup.md"), *init)
+    assert not ca.exists()
+    refused(("no keys", "docs/backup.md"), "backup", aside / "x.db")
+    for name in names:
+        (aside / name).rename(state / name)
+    (aside / ca.name).rename(ca)
+
+    right = (state / "broker_ed25519").read_bytes()
+    (state / "broker_ed25519").write_bytes(new_key("other").path.read_bytes())
+    done = broker.latchkeyd("serve")
+    assert done.code == 2 and "first served with" in done.err.splitlines()[-1], done
+    (state / "broker_ed25519").write_bytes(right)
+    broker.start()
+    assert is_up(broker)
+
+
 def test_a_full_disk_refuses_and_a_free_one_goes_on(place, build, network, tmp_path):
     from support.broker import Broker
     broker = Broker(place, build, network, name="small")
