@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/emergencies.md, done: keys of the broker that were lost or stolen are replaced by what that page says to type."""
 
+import contextlib
+import sqlite3
 import subprocess
 
 import pytest
@@ -43,3 +45,26 @@ def test_a_stolen_ca_key_is_replaced_and_what_it_signed_opens_nothing(broker, ne
     assert_out(scene.vm.ssh(scene.account, new_key("stranger"), "id -un"))
     new = scene.certificate(ann, tmp_path / "..")
     assert_in(scene.with_certificate(ann, new), scene.login)
+
+
+def test_a_stolen_identity_is_replaced_and_every_vm_joins_anew(broker, new_vm):
+    scene = Scene(broker, new_vm(name="vm-one"))
+    ann = scene.person("ann")
+    assert_in(scene.plain(ann), scene.login)
+    broker.stop()
+    for name, comment in (("broker_ed25519", "latchkey-broker"), ("ledger_ed25519", "latchkey-ledger")):
+        replace_key(broker.folder / "state" / name, comment)
+    refused = broker.latchkeyd("serve")
+    assert refused.code == 2 and "first served with" in refused.err.splitlines()[-1], refused
+    with contextlib.closing(sqlite3.connect(broker.database())) as database, database:
+        assert database.execute("DELETE FROM settings WHERE name = 'brokers.keys'").rowcount == 1
+    assert broker.latchkeyd("revoke-all").ok
+    broker.start()
+
+    # It is pinned to the old one. What it holds it serves for its grace.
+    wait_for(lambda: "if the broker's key was really changed" in scene.vm.agent_log(), 30, "the VM to refuse the new identity")
+    scene.vm.stop_agent()
+    scene.join(scene.vm)
+    scene.unlock(ann)
+    await_login(scene, ann)
+    assert broker.by(broker.admin, "audit", "verify").ok
