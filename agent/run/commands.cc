@@ -18,6 +18,7 @@
 #include "agent/run/agent.h"
 #include "agent/run/first_boot.h"
 #include "agent/sessions/sessions.h"
+#include "core/posix/descriptors.h"
 #include "core/posix/notify.h"
 
 namespace latchkey::agent {
@@ -100,7 +101,8 @@ Status run_first_boot(const ConfigChoice& choice) {
 Status run_agent(const ConfigChoice& choice, const RunArguments& arguments) {
     LK_TRY(config, read_config(choice));
     set_up_log(config.log_level, arguments.is_foreground ? LogStamps::kOwn : LogStamps::kBySystemd);
-    ::prctl(PR_SET_DUMPABLE, 0); // no core dump with a key in it
+    ::prctl(PR_SET_DUMPABLE, 0);     // no core dump with a key in it
+    posix::raise_descriptor_limit(); // beside sessions that end, connections and files need theirs
     const SystemClock clock;
     boost::asio::io_context io(1);
     LK_TRY(agent, Agent::make(io, clock, config, make_session_ender(config.logind == LogindUse::kAuto)));

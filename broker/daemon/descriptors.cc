@@ -1,26 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/daemon/descriptors.h"
 
-#include <sys/resource.h>
-
-#include <algorithm>
-
 namespace latchkey::daemon {
 namespace {
 
-constexpr std::size_t kOurOwn = 256;   // store, signer, listeners, plugins, event loops
-constexpr std::size_t kALogin = 3;     // its socket and what its commands open
-constexpr std::size_t kNeverLess = 64; // where nothing is known
+constexpr std::size_t kOurOwn = 256; // store, signer, listeners, plugins, event loops
+constexpr std::size_t kALogin = 3;   // its socket and what its commands open
 
 } // namespace
-
-std::size_t raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kNeverLess;
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-    return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : kNeverLess;
-}
 
 std::size_t room_for_agents(std::size_t descriptors, const Config& config,
                             const std::function<void(const std::string&)>& warn) {

@@ -11,9 +11,6 @@
 
 namespace latchkey::daemon {
 
-// The soft limit becomes the hard one, which systemd's LimitNOFILE sets. Returns how many there are.
-std::size_t raise_descriptor_limit();
-
 // hub.max_agents, or fewer: what is left of `descriptors` for agents, at least 1. Fewer: one line to `warn`.
 std::size_t room_for_agents(std::size_t descriptors, const Config& config,
                             const std::function<void(const std::string&)>& warn);

@@ -2,7 +2,6 @@
 #include "broker/daemon/descriptors.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <vector>
 
@@ -26,16 +25,6 @@ TEST(Descriptors, AreLeftToLoginsWhereTheLimitIsLowAndTheLogSaysWhatToDo) {
     EXPECT_NE(warnings[0].find("limit=4096"), std::string::npos) << warnings[0];
     EXPECT_NE(warnings[0].find("LimitNOFILE"), std::string::npos) << warnings[0];
     EXPECT_EQ(room_for_agents(100, Config(), warn), 1U) << "never none";
-}
-
-TEST(Descriptors, AreAsManyAsTheHardLimitAllows) {
-    rlimit limit{};
-    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
-    const rlimit before = limit;
-    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 512);
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
-    EXPECT_EQ(raise_descriptor_limit(), before.rlim_max);
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 } // namespace

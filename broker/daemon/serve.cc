@@ -20,6 +20,7 @@
 #include "broker/signer/client.h"
 #include "broker/signer/process.h"
 #include "broker/unlock/factors.h"
+#include "core/posix/descriptors.h"
 #include "core/posix/notify.h"
 
 namespace latchkey::daemon {
@@ -97,7 +98,7 @@ void tell_ready(int fd) {
 
 Status serve(const Config& config, const ServeOptions& options) {
     set_up_log(config);
-    const std::size_t max_agents = room_for_agents(raise_descriptor_limit(), config,
+    const std::size_t max_agents = room_for_agents(posix::raise_descriptor_limit(), config,
                                                    [](const std::string& line) { spdlog::warn(line); });
     LK_TRY(account, account_for(config.broker.user));
     LK_TRY(signer, start_signer(config)); // while we may still start it as its own user

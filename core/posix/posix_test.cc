@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <thread>
 
+#include "core/posix/descriptors.h"
 #include "core/posix/file.h"
 #include "core/posix/notify.h"
 #include "core/posix/stream.h"
@@ -132,6 +135,16 @@ TEST(StreamTest, SaysThatNobodyListens) {
     const auto stream = Stream::connect_unix("/nonexistent/agent.sock", Deadline::after(from_millis(50)));
     ASSERT_FALSE(stream);
     EXPECT_EQ(stream.error().code, Code::kUnavailable);
+}
+
+TEST(Descriptors, AreAsManyAsTheHardLimitAllows) {
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const rlimit before = limit;
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 512);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    EXPECT_EQ(raise_descriptor_limit(), before.rlim_max);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 } // namespace
