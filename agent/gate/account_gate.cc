@@ -134,8 +134,7 @@ protocol::SessionAnswer AccountGate::refuse(const ProcessId& monitor, const prot
     lingering.login = request.login;
     monitors_.forget(monitor);
     loop_.after(kPatienceAfterRefusal, [this, lingering] {
-        const auto alive = processes_.find(lingering.monitor.pid);
-        if (alive && *alive == lingering.monitor)
+        if (!is_gone(lingering.monitor, processes_.find(lingering.monitor.pid)))
             sessions_.cut({lingering}, "refused by PAM", [](const auto&) {});
     });
     return say<protocol::SessionAnswer>(protocol::Verdict::kDeny, reason);
@@ -153,8 +152,12 @@ protocol::SessionAnswer AccountGate::bind(const ProcessId& monitor, const protoc
     session.issued_at = allowed.credential.issued_at;
     session.from = request.remote_host;
     session.since = state_.broker_clock.now();
-    session.logind_session = processes_.logind_session_of(monitor);
-    session.audit_session = processes_.own_audit_session_of(monitor);
+    auto logind_session = processes_.logind_session_of(monitor);
+    const auto audit_session = processes_.own_audit_session_of(monitor);
+    if (!logind_session || !audit_session) // what could not be ended as a whole does not begin
+        return refuse(monitor, request, &allowed, "/proc cannot be read on this VM now");
+    session.logind_session = *std::move(logind_session);
+    session.audit_session = *audit_session;
     if (!sessions_.open(std::move(session)))
         return refuse(monitor, request, &allowed, "the kernel gives no random number");
     return say<protocol::SessionAnswer>(protocol::Verdict::kAllow,

@@ -117,6 +117,14 @@ TEST_F(AccountGateTest, EndsAnSshdThatLingersAfterItsSessionWasRefused) {
     EXPECT_EQ(ender.ended[0].monitor.pid, kMonitor);
 }
 
+TEST_F(AccountGateTest, EndsAnSshdThatLingersThoughProcCannotBeRead) {
+    EXPECT_EQ(session(auth_info()).verdict, Verdict::kDeny);
+    processes.is_unreadable = true; // the ender looks again for itself
+    loop.advance(from_seconds(1));
+    loop.run_jobs();
+    EXPECT_EQ(ender.ended.size(), 1U);
+}
+
 TEST_F(AccountGateTest, EndsNobodyWhereThatSshdIsGoneOrItsPidIsAnothers) {
     EXPECT_EQ(session(auth_info()).verdict, Verdict::kDeny);
     processes.reuse(kMonitor);
@@ -210,6 +218,36 @@ TEST_F(AccountGateTest, ReportsASessionThatWeEndAsEndedWhoeverNoticesFirst) {
     ASSERT_EQ(events().size(), 2U);
     EXPECT_EQ(events()[1].phase, SessionPhase::kEnded);
     EXPECT_EQ(events()[1].reason, "revoked");
+}
+
+TEST_F(AccountGateTest, ReportsOneEndWhereTheSweepSawItDeadBeforeTheCutWasDone) {
+    log_in();
+    ASSERT_EQ(session(auth_info()).verdict, Verdict::kAllow);
+    sessions.sweep();
+    const auto finish_sweep = loop.begin_one_job();
+    sessions.cut(sessions.all(), "revoked", [](const auto&) {});
+    loop.run_jobs();
+    finish_sweep();
+    EXPECT_TRUE(sessions.all().empty());
+    ASSERT_EQ(events().size(), 2U);
+    EXPECT_EQ(events()[1].phase, SessionPhase::kEnded);
+}
+
+TEST_F(AccountGateTest, LeavesASessionThatIsBeingEndedToItsCut) {
+    log_in();
+    ASSERT_EQ(session(auth_info()).verdict, Verdict::kAllow);
+    ender.result = EndResult::kStillThere;
+    sessions.sweep();
+    const auto finish_sweep = loop.begin_one_job();
+    sessions.cut(sessions.all(), "revoked", [](const auto&) {});
+    finish_sweep();
+    EXPECT_EQ(sessions.all().size(), 1U);
+    loop.run_jobs();
+    EXPECT_EQ(events().size(), 1U) << "it has not ended";
+    sessions.sweep();
+    loop.run_jobs();
+    ASSERT_EQ(events().size(), 2U);
+    EXPECT_EQ(events()[1].phase, SessionPhase::kClosed);
 }
 
 TEST_F(AccountGateTest, EndsTheJobsOfAllSessionsOfACutWithTheLastOfThem) {
@@ -335,6 +373,11 @@ TEST_F(StraysTest, LeavesABoundSessionAlone) {
 
 TEST_F(AccountGateTest, ForgetsMonitorsThatHaveDied) {
     log_in();
+    processes.is_unreadable = true;
+    monitors.drop_dead(processes);
+    EXPECT_EQ(monitors.size(), 1U) << "nothing is known of them";
+    EXPECT_EQ(session(auth_info()).verdict, Verdict::kDeny);
+    processes.is_unreadable = false;
     processes.kill(kMonitor);
     monitors.drop_dead(processes);
     EXPECT_EQ(monitors.size(), 0U);

@@ -41,10 +41,8 @@ std::vector<ProcessId> Monitors::passed_by(Micros then) const {
 }
 
 void Monitors::drop_dead(const Processes& processes) {
-    std::erase_if(records_, [&](const auto& entry) {
-        const auto alive = processes.find(entry.first.pid);
-        return !alive || *alive != entry.first;
-    });
+    std::erase_if(records_,
+                  [&](const auto& entry) { return is_gone(entry.first, processes.find(entry.first.pid)); });
 }
 
 } // namespace latchkey::agent

@@ -30,10 +30,11 @@ public:
     virtual ~Processes() = default;
     virtual Result<ProcessId> find(pid_t pid) const = 0;
     virtual Result<ProcessId> parent_of(const ProcessId& child) const = 0;
-    virtual std::string logind_session_of(const ProcessId& process) const = 0;
-    // The logind session in whose scope it sits, whoever made that; empty for none.
+    // These two fail where /proc cannot be read.
+    virtual Result<std::string> logind_session_of(const ProcessId& process) const = 0;
+    virtual Result<std::optional<std::uint32_t>> own_audit_session_of(const ProcessId& process) const = 0;
+    // The logind session in whose scope it sits, whoever made that; empty for none, or unread.
     virtual std::string scope_of(const ProcessId& process) const = 0;
-    virtual std::optional<std::uint32_t> own_audit_session_of(const ProcessId& process) const = 0;
     // The pid of the process that was started last; 0 where that is not known.
     virtual pid_t newest() const = 0;
 };
@@ -42,15 +43,15 @@ class ProcProcesses : public Processes {
 public:
     Result<ProcessId> find(pid_t pid) const override { return agent::process_of(pid); }
     Result<ProcessId> parent_of(const ProcessId& child) const override { return agent::parent_of(child); }
-    std::string logind_session_of(const ProcessId& process) const override {
+    Result<std::string> logind_session_of(const ProcessId& process) const override {
         return agent::logind_session_of(process);
     }
     std::string scope_of(const ProcessId& process) const override {
-        std::string scope = agent::scope_of(process.pid);
+        std::string scope = agent::scope_of(process.pid).value_or(std::string());
         const auto same = agent::process_of(process.pid);
         return same && *same == process ? scope : std::string();
     }
-    std::optional<std::uint32_t> own_audit_session_of(const ProcessId& process) const override {
+    Result<std::optional<std::uint32_t>> own_audit_session_of(const ProcessId& process) const override {
         return agent::own_audit_session_of(process);
     }
     pid_t newest() const override { return agent::newest_process(); }

@@ -65,15 +65,19 @@ void SessionBook::sweep() {
     if (table_.all().empty()) return;
     if (std::exchange(is_sweeping_, true)) return; // the next beat looks again
     auto dead = std::make_shared<std::vector<BoundSession>>();
-    loop_.work([this, dead] { *dead = table_.drop_dead(); },
+    loop_.work([this, dead] { *dead = table_.find_dead(); },
                [this, dead] {
                    is_sweeping_ = false;
-                   for (const BoundSession& session : *dead) {
-                       if (!ending_.contains(session.monitor))
-                           report(session, protocol::SessionPhase::kClosed, "sshd ended");
-                   }
+                   for (const BoundSession& session : *dead) close_dead(session);
                    if (!dead->empty()) note_change();
                });
+}
+
+// One that is being ended is left to its cut, which says how it went; one that a cut ended meanwhile is no
+// longer in the table.
+void SessionBook::close_dead(const BoundSession& session) {
+    if (ending_.contains(session.monitor) || !table_.remove_by_monitor(session.monitor)) return;
+    report(session, protocol::SessionPhase::kClosed, "sshd ended");
 }
 
 void SessionBook::cut(const std::vector<BoundSession>& sessions, const std::string& reason, Cut done) {

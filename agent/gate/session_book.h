@@ -74,6 +74,7 @@ private:
     void begin_end(const BoundSession& session, const std::string& reason,
                    const std::shared_ptr<Group>& group);
     EndResult end_one(const BoundSession& session, Group& group); // on the pool
+    void close_dead(const BoundSession& session);
     void report(const BoundSession& session, protocol::SessionPhase phase, const std::string& reason);
 
     AgentState& state_;

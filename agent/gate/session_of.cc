@@ -8,11 +8,6 @@ namespace {
 
 constexpr int kMostAncestors = 64;
 
-bool is_alive(const ProcessId& process, const Processes& processes) {
-    const auto found = processes.find(process.pid);
-    return found && *found == process;
-}
-
 std::optional<BoundSession> by_scope(const ProcessId& process, const std::vector<BoundSession>& sessions,
                                      const Processes& processes) {
     const std::string scope = processes.scope_of(process);
@@ -22,7 +17,7 @@ std::optional<BoundSession> by_scope(const ProcessId& process, const std::vector
         // An sshd that was started by hand inside of a session has its logins in that session's scope.
         const bool is_in_it = session.logind_session.empty() ? processes.scope_of(session.monitor) == scope
                                                              : session.logind_session == scope;
-        if (!is_in_it || !is_alive(session.monitor, processes)) continue;
+        if (!is_in_it || is_gone(session.monitor, processes.find(session.monitor.pid))) continue;
         if (found) return std::nullopt;
         found = session;
     }

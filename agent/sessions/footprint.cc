@@ -12,115 +12,157 @@ namespace latchkey::agent {
 namespace {
 
 constexpr int kFreezePasses = 20; // a process in vfork() or on a dead disk shows as stopped only later
+// After so long without the end what has turned up meanwhile is stopped and killed too.
+constexpr Micros kKill = from_millis(100);
 
-bool bears_audit_session(pid_t pid, std::optional<std::uint32_t> audit) {
-    return audit && audit_session_of(pid) == audit && runs_as_its_login(pid);
+// By what the kernel says of the process itself, whatever its parent is.
+Result<bool> bears_mark(pid_t pid, const Footprint& footprint) {
+    if (!footprint.scope.empty()) {
+        LK_TRY(scope, scope_of(pid));
+        if (scope == footprint.scope) return true;
+    }
+    if (!footprint.audit) return false;
+    LK_TRY(audit, audit_session_of(pid));
+    if (audit != footprint.audit) return false;
+    return runs_as_its_login(pid);
 }
 
-// One pass: holds and stops what is new. Fails where a process cannot be held.
-Result<bool> stop_new_ones(const Footprint& footprint, std::vector<HeldProcess>& held) {
-    bool found_new = false;
-    std::set<ProcessId> known;
-    for (const HeldProcess& process : held) known.insert(process.id());
-    for (const ProcessId& id : find_processes(footprint, held)) {
-        if (known.contains(id)) continue;
-        auto process = HeldProcess::hold(id);
-        if (!process && process.error().code == Code::kNotFound) continue;
-        if (!process) return fail(std::move(process).error());
-        process->send(SIGSTOP);
-        held.push_back(*std::move(process));
-        found_new = true;
+// The processes of one look, by pid and by parent.
+class Family {
+public:
+    explicit Family(const std::vector<ProcessFacts>& all) {
+        for (const ProcessFacts& facts : all) {
+            by_pid_[facts.id.pid] = &facts;
+            children_[facts.parent].push_back(&facts);
+        }
     }
-    return found_new;
+    // With all its descendants, where exactly that process is there.
+    void add(const ProcessId& id) {
+        const auto at = by_pid_.find(id.pid);
+        if (at == by_pid_.end() || at->second->id != id) return;
+        std::vector<const ProcessFacts*> open = {at->second};
+        while (!open.empty()) {
+            const ProcessFacts* facts = open.back();
+            open.pop_back();
+            const pid_t pid = facts->id.pid;
+            if (pid == 1 || pid == ::getpid() || !seen_.insert(pid).second) continue;
+            if (!facts->is_zombie) members_.push_back(*facts);
+            const auto children = children_.find(pid);
+            if (children != children_.end())
+                open.insert(open.end(), children->second.begin(), children->second.end());
+        }
+    }
+    bool has(const ProcessId& id) const { return seen_.contains(id.pid); }
+    std::vector<ProcessFacts> take_members() { return std::move(members_); }
+
+private:
+    std::map<pid_t, const ProcessFacts*> by_pid_;
+    std::map<pid_t, std::vector<const ProcessFacts*>> children_;
+    std::set<pid_t> seen_;
+    std::vector<ProcessFacts> members_;
+};
+
+bool is_stopped(const ProcessFacts& facts) {
+    return facts.state == 'T' || facts.state == 't';
 }
 
-void freeze(const Footprint& footprint, std::vector<HeldProcess>& held, const posix::Deadline& deadline) {
-    for (const HeldProcess& process : held) process.send(SIGSTOP);
-    for (int pass = 0; pass < kFreezePasses; ++pass) {
-        const auto found_new = stop_new_ones(footprint, held);
-        if (!found_new) return; // out of descriptors: kill what is held, then look again
-        const bool all_stopped = std::all_of(held.begin(), held.end(),
-                                             [](const HeldProcess& process) { return process.is_stopped(); });
-        if (!*found_new && all_stopped) return;
-        if (deadline.passed()) return;
-        if (!*found_new) ::poll(nullptr, 0, 1); // stopping takes effect when the process is next scheduled
+// A look that began when all were stopped and that finds no new one has found them all.
+void freeze(Footprint& footprint, const posix::Deadline& deadline) {
+    std::set<ProcessId> told;
+    bool were_all_stopped = false;
+    for (int pass = 0; pass < kFreezePasses && !deadline.passed(); ++pass) {
+        const auto found = find_processes(footprint);
+        if (!found) return; // kill what is known, then look again
+        bool is_new_there = false;
+        for (const ProcessFacts& facts : *found) {
+            if (told.contains(facts.id)) continue;
+            is_new_there = true;
+            const Status stopped = signal_process(facts.id, SIGSTOP);
+            if (stopped || stopped.error().code == Code::kNotFound) told.insert(facts.id);
+        }
+        if (!is_new_there && were_all_stopped) return;
+        were_all_stopped = std::all_of(found->begin(), found->end(), is_stopped);
+        // Stopping takes effect when the process is next scheduled.
+        if (!is_new_there && !were_all_stopped) ::poll(nullptr, 0, 1);
     }
+}
+
+std::vector<ProcessId> ids_of(const std::set<ProcessId>& known) {
+    return {known.begin(), known.end()};
 }
 
 } // namespace
 
-Footprint footprint_of(const BoundSession& session) {
+Result<Footprint> footprint_of(const BoundSession& session) {
     const ProcessId& monitor = session.monitor;
-    Footprint footprint{monitor, logind_session_of(monitor), own_audit_session_of(monitor)};
-    if (!footprint.audit) footprint.audit = session.audit_session;
-    return footprint;
+    LK_TRY(scope, logind_session_of(monitor));
+    LK_TRY(audit, own_audit_session_of(monitor));
+    const auto parent = parent_of(monitor);
+    if (!parent && parent.error().code != Code::kNotFound) return fail(parent.error());
+    if (parent && parent->pid == 1) {
+        // Its server has ended and is no longer there to compare with: one that somebody started by hand
+        // left it that person's scope and number. What was seen while the server lived holds.
+        if (scope != session.logind_session) scope.clear();
+        if (audit != session.audit_session) audit.reset();
+    }
+    return Footprint{monitor, std::move(scope), audit ? audit : session.audit_session, {}};
 }
 
-Populated populated() {
+Result<Populated> populated() {
     Populated found;
-    for (const ProcessFacts& facts : all_processes()) {
+    LK_TRY(all, all_processes());
+    for (const ProcessFacts& facts : all) {
         if (facts.is_zombie) continue;
-        found.scopes.insert(scope_of(facts.id.pid));
-        const auto audit = audit_session_of(facts.id.pid);
-        if (audit && runs_as_its_login(facts.id.pid)) found.audits.insert(*audit);
-    }
-    found.scopes.erase(std::string());
-    return found;
-}
-
-std::vector<ProcessId> find_processes(const Footprint& footprint, std::span<const HeldProcess> more) {
-    const std::vector<ProcessFacts> all = all_processes();
-    std::map<pid_t, std::vector<const ProcessFacts*>> children;
-    std::map<pid_t, const ProcessFacts*> by_pid;
-    for (const ProcessFacts& facts : all) {
-        children[facts.parent].push_back(&facts);
-        by_pid[facts.id.pid] = &facts;
-    }
-    std::vector<const ProcessFacts*> open;
-    std::set<ProcessId> seen;
-    const auto add = [&](const ProcessFacts* facts) {
-        if (facts->id.pid == 1 || facts->id.pid == ::getpid()) return;
-        if (seen.insert(facts->id).second) open.push_back(facts);
-    };
-    const auto add_exactly = [&](const ProcessId& id) {
-        const auto at = by_pid.find(id.pid);
-        if (at != by_pid.end() && at->second->id == id) add(at->second);
-    };
-    add_exactly(footprint.monitor);
-    for (const HeldProcess& process : more) add_exactly(process.id());
-    for (const ProcessFacts& facts : all) {
-        const pid_t pid = facts.id.pid;
-        if (!footprint.scope.empty() && scope_of(pid) == footprint.scope) add(&facts);
-        if (bears_audit_session(pid, footprint.audit)) add(&facts);
-    }
-    std::vector<ProcessId> found;
-    while (!open.empty()) {
-        const ProcessFacts* facts = open.back();
-        open.pop_back();
-        if (!facts->is_zombie) found.push_back(facts->id);
-        for (const ProcessFacts* child : children[facts->id.pid]) add(child);
+        LK_TRY(scope, scope_of(facts.id.pid));
+        if (!scope.empty()) found.scopes.insert(std::move(scope));
+        LK_TRY(audit, audit_session_of(facts.id.pid));
+        if (!audit) continue;
+        LK_TRY(is_login, runs_as_its_login(facts.id.pid));
+        if (is_login) found.audits.insert(*audit);
     }
     return found;
 }
 
-std::vector<HeldProcess> hold_processes(const Footprint& footprint) {
-    std::vector<HeldProcess> held;
-    for (const ProcessId& id : find_processes(footprint)) {
-        if (auto process = HeldProcess::hold(id)) held.push_back(*std::move(process));
+Result<std::vector<ProcessFacts>> find_processes(Footprint& footprint) {
+    LK_TRY(all, all_processes());
+    Family family(all);
+    family.add(footprint.monitor);
+    for (const ProcessId& id : footprint.known) family.add(id);
+    for (const ProcessFacts& facts : all) {
+        if (family.has(facts.id)) continue;
+        LK_TRY(is_marked, bears_mark(facts.id.pid, footprint));
+        if (is_marked) family.add(facts.id);
     }
-    return held;
+    auto found = family.take_members();
+    footprint.known.clear();
+    for (const ProcessFacts& facts : found) footprint.known.insert(facts.id);
+    return found;
 }
 
-EndResult freeze_and_kill(const Footprint& footprint, std::vector<HeldProcess> held,
-                          const posix::Deadline& deadline) {
+bool is_gone_by(Footprint& footprint, const posix::Deadline& deadline) {
     for (;;) {
-        freeze(footprint, held, deadline);
-        for (const HeldProcess& process : held) process.send(SIGKILL);
-        if (!wait_until_gone(held, deadline)) return EndResult::kStillThere;
-        held.clear();
-        if (find_processes(footprint).empty()) return EndResult::kGone;
+        const auto found = find_processes(footprint);
+        if (found && found->empty()) return true;
+        if (deadline.passed()) return false;
+        wait_for_some(ids_of(footprint.known), deadline);
+    }
+}
+
+EndResult freeze_and_kill(Footprint& footprint, const posix::Deadline& deadline) {
+    for (;;) {
+        freeze(footprint, deadline);
+        const std::vector<ProcessId> doomed = ids_of(footprint.known);
+        for (const ProcessId& id : doomed) static_cast<void>(signal_process(id, SIGKILL)); // looked at below
+        const Micros left = from_millis(deadline.poll_millis());
+        if (is_gone_by(footprint, posix::Deadline::after(std::min(kKill, left)))) return EndResult::kGone;
         if (deadline.passed()) return EndResult::kStillThere;
     }
+}
+
+bool leaves_doubt(const BoundSession& session, const Footprint& footprint) {
+    if (!footprint.scope.empty() || session.logind_session.empty()) return false;
+    const auto living = populated();
+    return !living || living->scopes.contains(session.logind_session);
 }
 
 } // namespace latchkey::agent

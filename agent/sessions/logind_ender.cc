@@ -30,12 +30,13 @@ posix::Deadline within(Micros patience, const posix::Deadline& deadline) {
 // in the scope of whoever started it.
 bool is_ours(const LogindSession& session, const BoundSession& bound) {
     if (session.leader != bound.monitor.pid || !session.session_class.starts_with("user")) return false;
-    if (const auto now = process_of(bound.monitor.pid)) return *now == bound.monitor;
-    return session.id == bound.logind_session;
+    const auto now = process_of(bound.monitor.pid);
+    if (now) return *now == bound.monitor;
+    return now.error().code == Code::kNotFound && session.id == bound.logind_session;
 }
 
 Result<LogindSession> find_session(Logind& logind, const BoundSession& bound) {
-    std::string id = logind_session_of(bound.monitor);
+    std::string id = logind_session_of(bound.monitor).value_or(std::string());
     if (id.empty()) id = bound.logind_session;
     if (!id.empty()) {
         auto session = logind.session(id);
@@ -56,56 +57,54 @@ void wait_out_opening(Logind& logind, LogindSession& session, const posix::Deadl
     }
 }
 
-// Each round waits for what is known, then looks for what turned up meanwhile.
-bool is_gone(const Footprint& footprint, const std::vector<HeldProcess>& held,
-             const posix::Deadline& deadline) {
-    if (!wait_until_gone(held, deadline)) return false;
-    for (;;) {
-        const std::vector<HeldProcess> more = hold_processes(footprint);
-        if (!wait_until_gone(more, deadline)) return false;
-        if (more.empty() && find_processes(footprint).empty()) return true;
-        if (deadline.passed()) return false;
-    }
+// While the monitor lives: what its scope is, and all that it started, of which a part may leave the scope
+// and lose its parent later.
+Result<Footprint> look(const BoundSession& session) {
+    LK_TRY(footprint, footprint_of(session));
+    if (auto found = find_processes(footprint); !found) return fail(std::move(found).error());
+    return footprint;
 }
 
 // What logind answers to these is not looked at: whether the processes are gone is.
-bool end_by_logind(Logind& logind, LogindSession session, const Footprint& footprint,
-                   const std::vector<HeldProcess>& held, const posix::Deadline& deadline) {
+bool end_by_logind(Logind& logind, LogindSession session, Footprint& footprint,
+                   const posix::Deadline& deadline) {
     wait_out_opening(logind, session, within(kOpening, deadline));
     const auto told = [](const Status& status) { return status.has_value(); };
     if (session.state != "closing") { // then it would do nothing
         told(logind.terminate(session.id));
-        if (is_gone(footprint, held, within(kTerminate, deadline))) return true;
+        if (is_gone_by(footprint, within(kTerminate, deadline))) return true;
     }
     told(logind.kill(session.id, Whom::kLeader, SIGTERM));
     told(logind.kill(session.id, Whom::kAll, SIGTERM));
-    if (is_gone(footprint, held, within(kTerm, deadline))) return true;
+    if (is_gone_by(footprint, within(kTerm, deadline))) return true;
     told(logind.kill(session.id, Whom::kAll, SIGKILL));
-    return is_gone(footprint, held, within(kKill, deadline));
+    return is_gone_by(footprint, within(kKill, deadline));
 }
 
 } // namespace
 
 EndResult LogindEnder::end(const BoundSession& session, const posix::Deadline& deadline) {
-    Footprint footprint = footprint_of(session);
-    // Held from the start: a child that leaves the scope and loses its parent is still known.
-    std::vector<HeldProcess> held = hold_processes(footprint);
-    // In any state of its session sshd closes the connection at SIGTERM. SIGKILL would leave its child with
-    // it.
-    for (const HeldProcess& process : held) {
-        if (process.id() == session.monitor) process.send(SIGTERM);
+    auto footprint = look(session);
+    while (!footprint && !deadline.passed()) { // no descriptor left, say: that may pass
+        ::poll(nullptr, 0, 5);
+        footprint = look(session);
     }
+    if (!footprint) return EndResult::kStillThere;
+    // In any state of its session sshd closes the connection at SIGTERM. SIGKILL would leave its child with
+    // it. What comes of it is looked at below.
+    static_cast<void>(signal_process(session.monitor, SIGTERM));
     // A bus that hangs must leave time for the other way.
     auto logind = connect_(within(from_millis(deadline.poll_millis() / 2), deadline));
     auto found = logind ? find_session(**logind, session) : Result<LogindSession>(fail(logind.error()));
-    if (!found && found.error().code != Code::kNotFound) return TreeEnder().end(session, deadline);
+    bool is_ended = false;
     if (found) {
-        footprint.scope = found->id;
-        if (end_by_logind(**logind, *std::move(found), footprint, held, deadline)) return EndResult::kGone;
-    } else if (is_gone(footprint, held, within(kTerm, deadline))) {
-        return EndResult::kGone;
+        footprint->scope = found->id;
+        is_ended = end_by_logind(**logind, *std::move(found), *footprint, deadline);
+    } else if (found.error().code == Code::kNotFound) {
+        is_ended = is_gone_by(*footprint, within(kTerm, deadline));
     }
-    return freeze_and_kill(footprint, std::move(held), deadline);
+    if (!is_ended) is_ended = freeze_and_kill(*footprint, deadline) == EndResult::kGone;
+    return is_ended && !leaves_doubt(session, *footprint) ? EndResult::kGone : EndResult::kStillThere;
 }
 
 EndResult LogindEnder::end_jobs(std::span<const BoundSession> ended, const posix::Deadline& deadline) {

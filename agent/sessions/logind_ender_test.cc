@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/sessions/few_descriptors_for_test.h"
 #include "agent/sessions/process_tree_for_test.h"
 
 namespace latchkey::agent {
@@ -207,6 +208,39 @@ TEST_F(LogindEnderTest, EndsTheProcessesWithoutABus) {
     BoundSession session;
     session.monitor = tree_.root();
     EXPECT_EQ(ender.end(session, posix::Deadline::after(from_seconds(20))), EndResult::kGone);
+    EXPECT_EQ(tree_.alive(), 0);
+}
+
+// A monitor that SIGTERM does not end, and what somebody keeps running who does not want to be cut off.
+class CrowdTest : public ::testing::Test {
+protected:
+    static constexpr int kCrowd = 40;
+
+    EndResult end(std::size_t descriptors, Micros patience) {
+        LogindEnder ender([](const posix::Deadline&) -> Result<std::unique_ptr<Logind>> {
+            return fail(Code::kUnavailable, "no bus");
+        });
+        BoundSession session;
+        session.monitor = tree_.root();
+        const FewDescriptors few(descriptors);
+        return ender.end(session, posix::Deadline::after(patience));
+    }
+
+    ProcessTree tree_{kCrowd, [](int report_fd) {
+                          ::signal(SIGTERM, SIG_IGN);
+                          for (int i = 0; i < kCrowd; ++i) ProcessTree::start(report_fd);
+                      }};
+};
+
+TEST_F(CrowdTest, IsEndedThoughItIsMoreThanThereAreDescriptors) {
+    EXPECT_EQ(end(20, from_seconds(20)), EndResult::kGone);
+    EXPECT_EQ(tree_.alive(), 0);
+}
+
+TEST_F(CrowdTest, IsNeverCalledGoneWhereNothingCanBeRead) {
+    EXPECT_EQ(end(0, from_millis(100)), EndResult::kStillThere);
+    EXPECT_EQ(tree_.alive(), kCrowd + 1);
+    EXPECT_EQ(end(20, from_seconds(20)), EndResult::kGone) << "once that has passed";
     EXPECT_EQ(tree_.alive(), 0);
 }
 

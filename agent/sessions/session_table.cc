@@ -48,19 +48,18 @@ std::vector<BoundSession> SessionTable::all() const {
     return sessions_;
 }
 
-std::vector<BoundSession> SessionTable::drop_dead() {
+std::vector<BoundSession> SessionTable::find_dead() const {
     std::optional<Populated> left; // looked at only where a monitor is gone
-    const auto is_over = [&](const BoundSession& session) {
-        const auto now = process_of(session.monitor.pid);
-        if (now && *now == session.monitor) return false;
-        if (!left) left = populated();
-        if (session.audit_session && left->audits.contains(*session.audit_session)) return false;
-        return !left->scopes.contains(session.logind_session);
-    };
     std::vector<BoundSession> dead;
-    for (const BoundSession& session : all()) { // without the lock: /proc takes its time
-        if (!is_over(session)) continue;
-        if (auto removed = remove_by_monitor(session.monitor)) dead.push_back(*std::move(removed));
+    for (BoundSession& session : all()) { // without the lock: /proc takes its time
+        if (!is_gone(session.monitor, process_of(session.monitor.pid))) continue;
+        if (!left) {
+            auto looked = populated();
+            if (!looked) return {};
+            left = *std::move(looked);
+        }
+        if (session.audit_session && left->audits.contains(*session.audit_session)) continue;
+        if (!left->scopes.contains(session.logind_session)) dead.push_back(std::move(session));
     }
     return dead;
 }

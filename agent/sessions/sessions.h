@@ -29,8 +29,11 @@ struct ProcessId {
     auto operator<=>(const ProcessId&) const = default;
 };
 
-// From /proc/PID/stat. kNotFound: no such process, or a zombie, which is gone for our purposes.
+// From /proc/PID/stat. kNotFound: no such process, or a zombie, which is gone for our purposes. kIo: /proc
+// cannot be read now (no descriptor left, say), which says nothing about the process.
 Result<ProcessId> process_of(pid_t pid);
+// Whether `now`, what process_of() said of its pid, proves that `process` is gone.
+bool is_gone(const ProcessId& process, const Result<ProcessId>& now);
 // Checks that the child is still the same process before and after.
 Result<ProcessId> parent_of(const ProcessId& child);
 
@@ -80,10 +83,10 @@ public:
     void add(BoundSession session); // replaces what the same monitor held
     std::optional<BoundSession> remove_by_monitor(const ProcessId& monitor);
     std::vector<BoundSession> all() const;
-    // Blocking: reads /proc. Removes and returns those that are over: the monitor is gone and so is all that
-    // sat in the session's scope or bears its audit session. A job left behind by nohup or tmux keeps its
-    // session in the table, so that end() still reaches it.
-    std::vector<BoundSession> drop_dead();
+    // Blocking: reads /proc. Those that are over: the monitor is gone and so is all that sat in the session's
+    // scope or bears its audit session. A job left behind by nohup or tmux keeps its session in the table, so
+    // that end() still reaches it. None while /proc cannot be read.
+    std::vector<BoundSession> find_dead() const;
 
 private:
     mutable std::mutex mutex_;
@@ -91,8 +94,9 @@ private:
 };
 
 // From /proc/PID/cgroup: "12" for …/session-12.scope, else empty (also where the process is not that one).
-std::string logind_session_of(const ProcessId& process);
+// Fails, like the next one, where /proc cannot be read.
+Result<std::string> logind_session_of(const ProcessId& process);
 // The kernel's audit session, where this login got one of its own instead of inheriting the server's.
-std::optional<std::uint32_t> own_audit_session_of(const ProcessId& process);
+Result<std::optional<std::uint32_t>> own_audit_session_of(const ProcessId& process);
 
 } // namespace latchkey::agent

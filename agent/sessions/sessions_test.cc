@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "agent/sessions/few_descriptors_for_test.h"
 #include "agent/sessions/footprint.h"
 #include "agent/sessions/process_tree_for_test.h"
 #include "agent/sessions/stray_sshd.h"
@@ -147,7 +148,7 @@ TEST(ProcessTest, ShowsItsTitleAndItsOwner) {
     while (title_of(pid) != "sleep 600" && !deadline.passed()) ::usleep(1000);
     EXPECT_EQ(title_of(pid), "sleep 600");
     EXPECT_TRUE(is_in_our_namespace(pid));
-    EXPECT_EQ(real_uid_of(pid), ::getuid());
+    EXPECT_EQ(*real_uid_of(pid), ::getuid());
 }
 
 TEST(TreeEnderTest, EndsTheMonitorAndAllItsDescendants) {
@@ -239,7 +240,8 @@ bool log_in_as(uid_t uid) {
     std::ofstream file("/proc/self/loginuid");
     file << uid;
     file.close();
-    return file.good() && audit_session_of(::getpid()).has_value();
+    const auto audit = audit_session_of(::getpid());
+    return file.good() && audit && audit->has_value();
 }
 
 TEST(TreeEnderTest, EndsWhatDaemonisedAwayButBearsTheAuditSession) {
@@ -285,7 +287,7 @@ protected:
     }
     void put(const ProcessId& process) const {
         std::ofstream(folder_ + "/cgroup.procs") << process.pid << std::flush;
-        ASSERT_EQ(scope_of(process.pid), name_);
+        ASSERT_EQ(*scope_of(process.pid), name_);
     }
     BoundSession session_of(const ProcessId& monitor) const {
         BoundSession session = bound_to(monitor);
@@ -303,7 +305,7 @@ TEST_F(OwnScope, IsEndedWithTheMonitorThatSitsInIt) {
     ProcessTree left_behind(1, [](int report_fd) { ProcessTree::start(report_fd); });
     put(monitor.root());
     put(left_behind.root());
-    EXPECT_EQ(logind_session_of(monitor.root()), name_);
+    EXPECT_EQ(*logind_session_of(monitor.root()), name_);
     EXPECT_EQ(end_tree(monitor.root()), EndResult::kGone);
     EXPECT_EQ(monitor.alive() + left_behind.alive(), 0);
 }
@@ -313,9 +315,29 @@ TEST_F(OwnScope, IsNotOursWhereTheServerSitsInItToo) {
     ProcessTree neighbour(0, [](int) {});
     const ProcessId monitor = server.ids()[1];
     for (const ProcessId& id : {server.root(), monitor, neighbour.root()}) put(id);
-    EXPECT_EQ(logind_session_of(monitor), "");
+    EXPECT_EQ(*logind_session_of(monitor), "");
     EXPECT_EQ(end_tree(monitor), EndResult::kGone);
     EXPECT_EQ(server.alive(), 1);
+    EXPECT_EQ(neighbour.alive(), 1);
+}
+
+TEST_F(OwnScope, IsNotOursWhereTheServerThatSatInItHasEnded) {
+    ProcessTree server(1, [](int report_fd) { ProcessTree::start(report_fd); });
+    ProcessTree neighbour(0, [](int) {});
+    const ProcessId monitor = server.ids()[1];
+    for (const ProcessId& id : {server.root(), monitor, neighbour.root()}) put(id);
+    ::prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+    ::kill(server.root().pid, SIGKILL);
+    ::waitpid(server.root().pid, nullptr, 0);
+    const auto parent = parent_of(monitor);
+    ASSERT_TRUE(parent);
+    if (parent->pid != 1) {
+        ::kill(monitor.pid, SIGKILL);
+        GTEST_SKIP() << "here orphans are not PID 1's";
+    }
+    EXPECT_EQ(footprint_of(bound_to(monitor))->scope, "");
+    EXPECT_EQ(footprint_of(session_of(monitor))->scope, name_) << "seen while its server lived: its own";
+    EXPECT_EQ(end_tree(monitor), EndResult::kGone);
     EXPECT_EQ(neighbour.alive(), 1);
 }
 
@@ -331,10 +353,9 @@ TEST_F(OwnScope, KeepsItsSessionInTheTableUntilItIsEmpty) {
     put(left_behind.root());
     SessionTable table;
     table.add(session_of(ProcessId{0x7ffffffe, 1}));
-    EXPECT_TRUE(table.drop_dead().empty());
-    EXPECT_EQ(table.all().size(), 1U);
+    EXPECT_TRUE(table.find_dead().empty());
     EXPECT_EQ(end_tree(left_behind.root()), EndResult::kGone);
-    EXPECT_EQ(table.drop_dead().size(), 1U);
+    EXPECT_EQ(table.find_dead().size(), 1U);
 }
 
 TEST(SessionTableTest, KeepsOneSessionAMonitor) {
@@ -356,19 +377,36 @@ TEST(SessionTableTest, KeepsOneSessionAMonitor) {
     EXPECT_EQ(table.all().size(), 1U);
 }
 
-TEST(SessionTableTest, DropsThoseWhoseMonitorIsGone) {
+TEST(SessionTableTest, FindsThoseWhoseMonitorIsGoneUnlessProcCannotBeRead) {
     ProcessTree tree(0, [](int) {});
     SessionTable table;
     table.add(bound_to(tree.root()));
     ProcessId dead = tree.root();
     --dead.start_ticks;
     table.add(bound_to(dead));
-    const auto dropped = table.drop_dead();
-    ASSERT_EQ(dropped.size(), 1U);
-    EXPECT_EQ(dropped[0].monitor, dead);
+    for (const std::size_t descriptors : {0, 1}) { // with the last one /proc opens, but nothing in it
+        const FewDescriptors few(descriptors);
+        EXPECT_TRUE(table.find_dead().empty()) << descriptors;
+    }
+    const auto found = table.find_dead();
+    ASSERT_EQ(found.size(), 1U);
+    EXPECT_EQ(found[0].monitor, dead);
+    table.remove_by_monitor(dead);
+    EXPECT_TRUE(table.find_dead().empty());
     ASSERT_EQ(table.all().size(), 1U);
     EXPECT_EQ(table.all()[0].monitor, tree.root());
-    EXPECT_TRUE(table.drop_dead().empty());
+}
+
+TEST(ProcessTest, IsNotTakenForGoneWhereProcCannotBeRead) {
+    ProcessTree tree(0, [](int) {});
+    const FewDescriptors none(0);
+    EXPECT_EQ(process_of(tree.root().pid).error().code, Code::kIo);
+    EXPECT_EQ(process_of(0x7fffffff).error().code, Code::kIo);
+    EXPECT_EQ(parent_of(tree.root()).error().code, Code::kIo);
+    EXPECT_EQ(HeldProcess::hold(tree.root()).error().code, Code::kIo);
+    EXPECT_EQ(all_processes().error().code, Code::kIo);
+    EXPECT_EQ(scope_of(tree.root().pid).error().code, Code::kIo);
+    EXPECT_FALSE(is_gone(tree.root(), process_of(tree.root().pid)));
 }
 
 } // namespace

@@ -30,7 +30,7 @@ bool has_let_in(const ProcessId& monitor, const Login& login, const std::vector<
 }
 
 bool sits_outside(pid_t pid) {
-    const std::string lines = cgroup_lines_of(pid);
+    const std::string lines = cgroup_lines_of(pid).value_or(std::string());
     return !lines.empty() && scope_in(lines).empty() && is_in_our_namespace(pid);
 }
 
@@ -49,11 +49,11 @@ std::optional<Login> served_login(std::string_view title) {
 }
 
 std::vector<Stray> find_stray_sshds() {
-    const std::vector<ProcessFacts> all = all_processes();
+    const std::vector<ProcessFacts> all = all_processes().value_or({}); // unread: nobody is ended for it
     std::vector<Stray> strays;
     for (const ProcessFacts& facts : all) {
         const pid_t pid = facts.id.pid;
-        if (facts.is_zombie || real_uid_of(pid) != uid_t{0}) continue;
+        if (facts.is_zombie || real_uid_of(pid).value_or(std::nullopt) != uid_t{0}) continue;
         const std::string title = title_of(pid);
         auto login = monitored_login(title);
         const bool is_in = login ? has_let_in(facts.id, *login, all) : served_login(title).has_value();

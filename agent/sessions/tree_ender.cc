@@ -6,12 +6,10 @@
 namespace latchkey::agent {
 
 EndResult TreeEnder::end(const BoundSession& session, const posix::Deadline& deadline) {
-    const Footprint footprint = footprint_of(session);
-    if (freeze_and_kill(footprint, {}, deadline) == EndResult::kStillThere) return EndResult::kStillThere;
-    // Of a dead monitor nothing proves that the scope of its day is still the same: say so, touch nothing.
-    if (footprint.scope.empty() && populated().scopes.contains(session.logind_session))
+    auto footprint = footprint_of(session);
+    if (!footprint || freeze_and_kill(*footprint, deadline) == EndResult::kStillThere)
         return EndResult::kStillThere;
-    return EndResult::kGone;
+    return leaves_doubt(session, *footprint) ? EndResult::kStillThere : EndResult::kGone;
 }
 
 } // namespace latchkey::agent

@@ -47,12 +47,14 @@ std::vector<Account> accounts_of(std::span<const BoundSession> ended) {
     return accounts;
 }
 
-std::vector<ProcessId> jobs_of(const Account& account) {
+Result<std::vector<ProcessId>> jobs_of(const Account& account) {
     std::vector<ProcessId> jobs;
-    for (const ProcessFacts& facts : all_processes()) {
+    LK_TRY(all, all_processes());
+    for (const ProcessFacts& facts : all) {
         if (facts.is_zombie) continue;
-        const std::string lines = cgroup_lines_of(facts.id.pid);
-        if (is_session_of(lines, account.uid)) return {}; // somebody else's: any job may be theirs
+        LK_TRY(lines, cgroup_lines_of(facts.id.pid));
+        if (is_session_of(lines, account.uid)) // somebody else's: any job may be theirs
+            return std::vector<ProcessId>();
         const bool began_since = facts.id.start_ticks >= account.since_ticks;
         if (began_since && is_user_job(lines, account.uid)) jobs.push_back(facts.id);
     }
@@ -61,15 +63,14 @@ std::vector<ProcessId> jobs_of(const Account& account) {
 
 EndResult end_jobs_of(const Account& account, const posix::Deadline& deadline) {
     for (;;) {
-        std::vector<HeldProcess> held;
-        const std::vector<ProcessId> jobs = jobs_of(account);
-        for (const ProcessId& id : jobs) {
-            if (auto process = HeldProcess::hold(id)) held.push_back(*std::move(process));
+        const auto jobs = jobs_of(account);
+        if (jobs && jobs->empty()) return EndResult::kGone;
+        for (const int signal : {SIGSTOP, SIGKILL}) { // a stopped one starts no other
+            for (std::size_t i = 0; jobs && i < jobs->size(); ++i)
+                static_cast<void>(signal_process((*jobs)[i], signal)); // looked at in the next round
         }
-        if (jobs.empty()) return EndResult::kGone;
-        for (const HeldProcess& process : held) process.send(SIGSTOP); // a stopped one starts no other
-        for (const HeldProcess& process : held) process.send(SIGKILL);
-        if (!wait_until_gone(held, deadline) || deadline.passed()) return EndResult::kStillThere;
+        if (jobs) wait_for_some(*jobs, deadline);
+        if (deadline.passed()) return EndResult::kStillThere;
         ::poll(nullptr, 0, static_cast<int>(kRestart.value / 1000));
     }
 }
