@@ -80,24 +80,41 @@ void SessionBook::close_dead(const BoundSession& session) {
     report(session, protocol::SessionPhase::kClosed, "sshd ended");
 }
 
+struct SessionBook::Progress {              // of one cut
+    std::map<ProcessId, BoundSession> open; // those of which nothing was heard yet
+    std::vector<BoundSession> still_there;
+    Cut done;
+
+    void hear(const ProcessId& monitor, EndResult outcome) {
+        const auto at = open.find(monitor);
+        if (at == open.end()) return; // too late
+        if (outcome != EndResult::kGone) still_there.push_back(std::move(at->second));
+        open.erase(at);
+        if (open.empty()) done(still_there);
+    }
+    void give_up() {
+        if (open.empty()) return;
+        log_error("fail to end sessions in time count=" + std::to_string(open.size()));
+        for (auto& [monitor, session] : open) still_there.push_back(std::move(session));
+        open.clear();
+        done(still_there);
+    }
+};
+
 void SessionBook::cut(const std::vector<BoundSession>& sessions, const std::string& reason, Cut done) {
-    struct Progress {
-        std::size_t left;
-        std::vector<BoundSession> still_there;
-        Cut done;
-    };
     if (sessions.empty()) {
         done({});
         return;
     }
-    auto progress = std::make_shared<Progress>(Progress{sessions.size(), {}, std::move(done)});
+    auto progress = std::make_shared<Progress>();
+    progress->done = std::move(done);
+    for (const BoundSession& session : sessions) progress->open.emplace(session.monitor, session);
+    loop_.after(kCutPatience, [progress] { progress->give_up(); });
     auto group = std::make_shared<Group>();
     for (const BoundSession& session : sessions) {
         const bool is_first = !ending_.contains(session.monitor);
-        ending_[session.monitor].push_back([session, progress](EndResult outcome) {
-            if (outcome != EndResult::kGone) progress->still_there.push_back(session);
-            if (--progress->left == 0) progress->done(progress->still_there);
-        });
+        ending_[session.monitor].push_back(
+            [monitor = session.monitor, progress](EndResult outcome) { progress->hear(monitor, outcome); });
         if (is_first) group->sessions.push_back(session);
     }
     group->left = group->sessions.size();

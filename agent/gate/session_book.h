@@ -19,8 +19,10 @@
 
 namespace latchkey::agent {
 
-// A cut that is not done by then is reported as not done.
+// A cut that is not done by then is reported as not done; a pool whose threads all hang keeps nobody waiting
+// for longer than kCutPatience.
 inline constexpr Micros kCutTime = from_seconds(5);
+inline constexpr Micros kCutPatience = kCutTime + from_seconds(1);
 // sshd's process ends that long after PAM's goodbye, as a rule.
 inline constexpr Micros kAfterGoodbye = from_millis(200);
 // A disk that hangs keeps no login waiting for longer.
@@ -57,13 +59,15 @@ public:
     // To a broker that we reached anew: it may have missed the first report.
     void report_all();
 
-    // Ends them, several at once, off this thread; then calls `done`.
+    // Ends them, several at once, off this thread; then, or once patience is over, calls `done`.
     void cut(const std::vector<BoundSession>& sessions, const std::string& reason, Cut done);
+    bool is_ending(const ProcessId& monitor) const { return ending_.contains(monitor); }
     // A login that PAM turned away although a key had passed sshd.
     void report_refused(const Login& login, const AllowedLogin* allowed, const std::string& from,
                         const std::string& reason);
 
 private:
+    struct Progress;
     struct Group { // the sessions that one cut ends; their jobs go with the last of them
         std::vector<BoundSession> sessions;
         std::atomic<std::size_t> left = 0;

@@ -27,6 +27,8 @@ Result<std::vector<revocation::Revocation>> parse_entries(const protocol::Revoke
 
 // A day longer than needed, because our reckoning of the broker's time can be off.
 constexpr Micros kKeptAfterEnd = from_seconds(24 * 3600);
+constexpr std::size_t kMaxTrouble = 1024; // in a receipt
+constexpr const char* kNotRecorded = "the disk has not taken the record yet";
 
 std::string text_of(Epoch epoch) {
     return std::to_string(epoch.value);
@@ -103,11 +105,12 @@ void Revoker::act(Tally tally, bool is_recorded) {
         record([hear_disk](const Status& written) {
             hear_disk(written ? std::string() : written.error().message);
         });
-        parts_.loop.after(kDiskPatience, [hear_disk] { hear_disk("the disk has not taken the record yet"); });
+        parts_.loop.after(kDiskPatience, [hear_disk] { hear_disk(kNotRecorded); });
     }
     parts_.sessions.cut(pending->tally.covered, pending->tally.reason,
                         [this, pending](const std::vector<BoundSession>& still_there) {
                             pending->still_there = still_there;
+                            note_outcome(pending->tally.covered, still_there);
                             announce(pending->tally, still_there);
                             send_once_complete(*pending);
                         });
@@ -166,18 +169,22 @@ Revoker::Tally Revoker::count(const protocol::Revoke& message, Epoch before) {
     tally.epoch = state.revocations.epoch();
     tally.reason = "revoked by epoch " + text_of(message.epoch);
     tally.purged = static_cast<std::uint32_t>(state.grants.drop_ended(state.judged()));
-    for (const BoundSession& session : parts_.sessions.all()) {
-        const revocation::Credential credential{session.user, session.key,     session.serial,
-                                                session.ca,   parts_.state.vm, session.issued_at};
-        const auto covering = state.revocations.covers(credential);
-        if (!covering) continue;
-        tally.covered.push_back(session);
-        tally.covered_by.push_back(covering->epoch);
-    }
+    add_covered(tally);
     if (before == tally.epoch) return tally;
     for (const revocation::Revocation& entry : state.revocations.newer_than(before, kMaxAnnounced))
         tally.fresh.push_back({entry.epoch, std::string(entry.selector.kind_name()), 0});
     return tally;
+}
+
+void Revoker::add_covered(Tally& tally) const {
+    for (BoundSession& session : parts_.sessions.all()) {
+        const revocation::Credential credential{session.user, session.key,     session.serial,
+                                                session.ca,   parts_.state.vm, session.issued_at};
+        const auto covering = parts_.state.revocations.covers(credential);
+        if (!covering) continue;
+        tally.covered.push_back(std::move(session));
+        tally.covered_by.push_back(covering->epoch);
+    }
 }
 
 void Revoker::announce(const Tally& tally, const std::vector<BoundSession>& still_there) const {
@@ -256,11 +263,18 @@ void Revoker::compact() {
 
 void Revoker::send_receipt(const Tally& tally, const std::vector<BoundSession>& still_there,
                            std::string trouble) {
-    for (const BoundSession& session : still_there) {
+    const auto complain = [&trouble](const std::string& line) {
+        if (line.empty() || trouble.size() > kMaxTrouble) return;
         if (!trouble.empty()) trouble += "; ";
-        trouble +=
-            "session " + std::to_string(session.id) + " of " + session.user.str() + " could not be ended";
-        if (trouble.size() > 1024) break;
+        trouble += line.substr(0, kMaxTrouble / 2);
+    };
+    // It must not pass for the whole truth where there may be sessions that we do not know.
+    for (const TroubleKind kind :
+         {TroubleKind::kSessions, TroubleKind::kSessionsFile, TroubleKind::kRevocations})
+        complain(parts_.state.troubles.of(kind));
+    for (const BoundSession& session : still_there) {
+        complain("session " + std::to_string(session.id) + " of " + session.user.str() +
+                 " could not be ended");
     }
     protocol::Receipt receipt;
     receipt.epoch = tally.epoch;
@@ -284,8 +298,66 @@ void Revoker::tidy() {
     AgentState& state = parts_.state;
     if (state.lease.standing() == Standing::kOnline)
         state.revocations.drop_ended(state.broker_clock.now() - kKeptAfterEnd);
-    const bool is_behind = epoch_on_disk_ < state.revocations.epoch() || must_replace_;
-    if (is_behind && !is_damaged_ && !is_writing_) record([](const Status&) {});
+    if (is_behind() && !is_damaged_ && !is_writing_) record([](const Status&) {});
+    settle_left(); // some end by themselves, or after we gave them up
+    cut_again();
+}
+
+bool Revoker::is_behind() const {
+    return epoch_on_disk_ < parts_.state.revocations.epoch() || must_replace_;
+}
+
+// What would not end, and what an earlier run of the agent had recorded but could not cut any more.
+void Revoker::cut_again() {
+    Tally tally;
+    add_covered(tally);
+    std::vector<BoundSession> due;
+    const Micros now = parts_.state.clock.monotonic();
+    for (const BoundSession& session : tally.covered) {
+        if (parts_.sessions.is_ending(session.monitor)) continue;
+        const auto left = left_.try_emplace(session.monitor, Left{session, {}, now}).first;
+        if (left->second.again_at <= now) due.push_back(session);
+    }
+    if (due.empty()) return;
+    parts_.sessions.cut(due, "revoked by epoch " + text_of(parts_.state.revocations.epoch()) + " or before",
+                        [this, due](const std::vector<BoundSession>& still_there) {
+                            settle_left();
+                            note_outcome(due, still_there);
+                        });
+}
+
+// After a receipt has said how it went with these.
+void Revoker::note_outcome(const std::vector<BoundSession>& tried,
+                           const std::vector<BoundSession>& still_there) {
+    const Micros now = parts_.state.clock.monotonic();
+    for (const BoundSession& session : tried) {
+        if (std::ranges::find(still_there, session.monitor, &BoundSession::monitor) == still_there.end()) {
+            left_.erase(session.monitor);
+            continue;
+        }
+        Left& left = left_.try_emplace(session.monitor, Left{session, {}, now}).first->second;
+        left.pause = std::clamp(left.pause + left.pause, kFirstPause, kLongestPause);
+        left.again_at = now + left.pause;
+    }
+}
+
+// Once one of them is gone, a receipt says how all of them stand.
+void Revoker::settle_left() {
+    const std::vector<BoundSession> there = parts_.sessions.all();
+    Tally tally;
+    tally.epoch = parts_.state.revocations.epoch();
+    std::vector<BoundSession> still_there;
+    for (const auto& [monitor, left] : left_) {
+        tally.covered.push_back(left.session);
+        if (std::ranges::find(there, monitor, &BoundSession::monitor) != there.end())
+            still_there.push_back(left.session);
+    }
+    if (still_there.size() == tally.covered.size()) return;
+    for (const BoundSession& session : tally.covered) {
+        if (std::ranges::find(still_there, session.monitor, &BoundSession::monitor) == still_there.end())
+            left_.erase(session.monitor);
+    }
+    send_receipt(tally, still_there, is_behind() ? kNotRecorded : "");
 }
 
 } // namespace latchkey::agent

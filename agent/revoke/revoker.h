@@ -2,9 +2,11 @@
 #pragma once
 // Applies what the broker takes away: in memory (from that moment nobody new gets in), then on disk and,
 // beside it, on the sessions bound to it, which end; then the signed receipt goes out. A disk that does not
-// take it stops none of this but is said in the receipt. The loop's thread only.
+// take it stops none of this but is said in the receipt, as is a session that would not end: that one is
+// tried again, and once it has gone another receipt says so. The loop's thread only.
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +22,9 @@ namespace latchkey::agent {
 // A disk that hangs keeps no receipt back for longer than this.
 inline constexpr Micros kDiskPatience = from_seconds(2);
 inline constexpr std::size_t kMaxAnnounced = 256;
+// A session that would not end is tried again after the first, then after twice as long each time.
+inline constexpr Micros kFirstPause = from_seconds(10);
+inline constexpr Micros kLongestPause = from_seconds(600);
 
 class Revoker {
 public:
@@ -59,7 +64,7 @@ public:
     // Called with each receipt as it goes out.
     void on_receipt(std::function<void(const protocol::Receipt&)> then) { signed_ = std::move(then); }
 
-    // Now and then: forgets what has ended, tries the disk again.
+    // Now and then: forgets what has ended, tries the disk again, and the sessions that would not end.
     void tidy();
     // What the broker is to go on from: the last epoch on disk, 0 where that is not whole.
     Epoch goes_on_from() const { return is_damaged_ ? Epoch{} : epoch_on_disk_; }
@@ -78,6 +83,7 @@ private:
     Status apply(const protocol::Revoke& message, const Entries& entries);
     Status replace_by(const protocol::Revoke& message, Entries entries);
     Tally count(const protocol::Revoke& message, Epoch before);
+    void add_covered(Tally& tally) const;
     void announce(const Tally& tally, const std::vector<BoundSession>& still_there) const;
     void record(std::function<void(const Status&)> then);
     void write_now();
@@ -92,9 +98,20 @@ private:
     };
     void act(Tally tally, bool is_recorded);
     void send_once_complete(Pending& pending);
+    bool is_behind() const; // the disk, of what is in force
+    void cut_again();
+    void note_outcome(const std::vector<BoundSession>& tried, const std::vector<BoundSession>& still_there);
+    void settle_left();
     void send_receipt(const Tally& tally, const std::vector<BoundSession>& still_there, std::string trouble);
 
+    struct Left { // a session that is revoked but would not end
+        BoundSession session;
+        Micros pause;
+        Micros again_at; // monotonic
+    };
+
     Parts parts_;
+    std::map<ProcessId, Left> left_;
     std::function<void(const protocol::Receipt&)> signed_;
     Epoch epoch_on_disk_;
     Epoch due_;            // the Welcome's

@@ -112,6 +112,109 @@ TEST_F(RevokerTest, SaysInTheReceiptThatASessionWouldNotEnd) {
     EXPECT_EQ(sessions.all().size(), 1U);
 }
 
+TEST_F(RevokerTest, TriesAgainWhatWouldNotEndAndSaysOnceItHasGone) {
+    open_session();
+    ender.result = EndResult::kStillThere;
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "cert", "7")})));
+    loop.run_jobs();
+    revoker_.tidy();
+    EXPECT_EQ(loop.jobs(), 0U) << "not at once";
+    loop.advance(kFirstPause);
+    revoker_.tidy();
+    loop.run_jobs();
+    EXPECT_EQ(ender.ended.size(), 2U);
+    EXPECT_EQ(receipts().size(), 1U) << "nothing new to say";
+    loop.advance(kFirstPause);
+    revoker_.tidy();
+    EXPECT_EQ(loop.jobs(), 0U) << "later each time";
+    ender.result = EndResult::kGone;
+    loop.advance(kFirstPause);
+    revoker_.tidy();
+    loop.run_jobs();
+    EXPECT_EQ(ender.ended.size(), 3U);
+    ASSERT_EQ(receipts().size(), 2U);
+    EXPECT_EQ(receipts()[1].epoch.value, 1U);
+    EXPECT_EQ(receipts()[1].sessions_found, 1U);
+    EXPECT_EQ(receipts()[1].sessions_ended, 1U);
+    EXPECT_TRUE(receipts()[1].trouble.empty());
+    revoker_.tidy();
+    loop.run_jobs();
+    EXPECT_EQ(receipts().size(), 2U);
+}
+
+TEST_F(RevokerTest, SaysThatASessionHasGoneWhichEndedByItself) {
+    open_session();
+    ender.result = EndResult::kStillThere;
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "cert", "7")})));
+    loop.run_jobs();
+    sessions.sweep(); // there is no such process
+    loop.run_jobs();
+    revoker_.tidy();
+    ASSERT_EQ(receipts().size(), 2U);
+    EXPECT_EQ(receipts()[1].sessions_ended, 1U);
+    EXPECT_TRUE(receipts()[1].trouble.empty());
+}
+
+TEST_F(RevokerTest, CutsWithoutABrokerWhatAnEarlierRunRecordedButDidNotCut) {
+    open_session();
+    revoke("user", "bob"); // as read from the disk
+    revoker_.tidy();
+    loop.run_jobs();
+    EXPECT_EQ(ender.ended.size(), 1U);
+    EXPECT_TRUE(sessions.all().empty());
+    ASSERT_EQ(receipts().size(), 1U);
+    EXPECT_EQ(receipts()[0].sessions_ended, 1U);
+}
+
+TEST_F(RevokerTest, TriesNobodyAgainWhomNoRevocationCovers) {
+    open_session();
+    revoke("user", "alice");
+    for (int i = 0; i < 3; ++i) {
+        loop.advance(kLongestPause);
+        revoker_.tidy();
+        loop.run_jobs();
+    }
+    EXPECT_TRUE(ender.ended.empty());
+    EXPECT_TRUE(receipts().empty());
+}
+
+TEST_F(RevokerTest, SignsTheReceiptInTimeWhereTheCutHangs) {
+    open_session();
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
+    loop.run_one_job(); // the write
+    ASSERT_EQ(loop.jobs(), 1U) << "the cut, on a thread that hangs";
+    EXPECT_TRUE(receipts().empty());
+    loop.advance(kCutPatience);
+    ASSERT_EQ(receipts().size(), 1U);
+    EXPECT_EQ(receipts()[0].sessions_ended, 0U);
+    EXPECT_THAT(receipts()[0].trouble, HasSubstr("could not be ended"));
+    loop.advance(kFirstPause);
+    revoker_.tidy();
+    EXPECT_EQ(loop.jobs(), 1U) << "not a second time beside the first";
+    loop.run_jobs();
+    EXPECT_EQ(receipts().size(), 1U);
+    revoker_.tidy();
+    ASSERT_EQ(receipts().size(), 2U) << "it has gone after all";
+    EXPECT_EQ(receipts()[1].sessions_ended, 1U);
+    EXPECT_TRUE(receipts()[1].trouble.empty());
+}
+
+TEST_F(RevokerTest, SaysInTheReceiptThatThereMayBeSessionsThatItDoesNotKnow) {
+    state.troubles.set(TroubleKind::kSessions, "sessions of before the restart are not known");
+    state.troubles.set(TroubleKind::kSessionsFile, "the list cannot be written");
+    ASSERT_TRUE(revoker_.take(message(1, {entry(1, "user", "bob")})));
+    loop.run_jobs();
+    ASSERT_EQ(receipts().size(), 1U);
+    EXPECT_EQ(receipts()[0].sessions_found, 0U);
+    EXPECT_THAT(receipts()[0].trouble, HasSubstr("not known"));
+    EXPECT_THAT(receipts()[0].trouble, HasSubstr("cannot be written"));
+    state.troubles.clear(TroubleKind::kSessions);
+    state.troubles.clear(TroubleKind::kSessionsFile);
+    ASSERT_TRUE(revoker_.take(message(2, {entry(2, "user", "carol")})));
+    loop.run_jobs();
+    EXPECT_TRUE(receipts().back().trouble.empty());
+}
+
 TEST_F(RevokerTest, CutsEvenWhereTheDiskIsFullButSaysSoAndClaimsNoEpoch) {
     open_session();
     std::filesystem::remove_all(parent_ / "state"); // nothing can be written there
