@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "agent/bus/sdbus.h"
+#include "agent/sessions/bus_probe.h"
 
 namespace latchkey::agent {
 namespace {
@@ -50,10 +52,14 @@ public:
         return guarded([&]() -> Result<LogindSession> {
             using Row =
                 sdbus::Struct<std::string, std::uint32_t, std::string, std::string, sdbus::ObjectPath>;
+            std::optional<Error> unread;
             for (const Row& row : ask<std::vector<Row>>(*manager_, kManager, "ListSessions")) {
-                auto session = guarded([&] { return read_session(std::get<4>(row)); }); // it may go meanwhile
+                auto session = guarded([&] { return read_session(std::get<4>(row)); });
                 if (session && session->leader == leader) return session;
+                const bool is_unread = !session && session.error().code != Code::kNotFound; // else it went
+                if (is_unread && !unread) unread = std::move(session).error();
             }
+            if (unread) return fail(*std::move(unread)); // it may be that one
             return fail(Code::kNotFound, "no session is led by process " + std::to_string(leader));
         });
     }
@@ -115,6 +121,7 @@ private:
 } // namespace
 
 Result<std::unique_ptr<Logind>> connect_logind(const posix::Deadline& deadline) {
+    LK_CHECK(probe_system_bus(deadline));
     return guarded([&]() -> Result<std::unique_ptr<Logind>> {
         return std::unique_ptr<Logind>(
             std::make_unique<BusLogind>(sdbus::createSystemBusConnection(), deadline));

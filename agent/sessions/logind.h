@@ -2,7 +2,7 @@
 #pragma once
 // The few words of systemd-logind's D-Bus interface that ending a session needs; logind.cc is the one file
 // that knows sdbus-c++. A connection of its own for each end: blocking, one thread. kNotFound: no such
-// session.
+// session. Any other failure says nothing about sessions.
 
 #include <cstdint>
 #include <memory>

@@ -57,6 +57,12 @@ void wait_out_opening(Logind& logind, LogindSession& session, const posix::Deadl
     }
 }
 
+// It answers, and says that no session is led by that process.
+bool knows_none_of(Logind& logind, const ProcessId& leader) {
+    const auto session = logind.session_led_by(leader.pid);
+    return !session && session.error().code == Code::kNotFound;
+}
+
 // While the monitor lives: what its scope is, and all that it started, of which a part may leave the scope
 // and lose its parent later.
 Result<Footprint> look(const BoundSession& session) {
@@ -111,15 +117,20 @@ EndResult LogindEnder::end_jobs(std::span<const BoundSession> ended, const posix
     return end_user_jobs(ended, deadline);
 }
 
+// Where no logind answers (it is restarted, or this is a container without one) a connection outside of all
+// scopes means nothing.
 std::vector<Stray> LogindEnder::strays() const {
-    return find_stray_sshds();
+    std::vector<Stray> found = find_stray_sshds();
+    if (found.empty()) return found;
+    const auto logind = connect_(posix::Deadline::after(kAnswer));
+    if (!logind) return {};
+    std::erase_if(found, [&](const Stray& stray) { return !knows_none_of(**logind, stray.monitor); });
+    return found;
 }
 
 bool LogindEnder::is_without_session(const ProcessId& leader) const {
     const auto logind = connect_(posix::Deadline::after(kAnswer));
-    if (!logind) return false;
-    const auto session = (*logind)->session_led_by(leader.pid);
-    return !session && session.error().code == Code::kNotFound;
+    return logind && knows_none_of(**logind, leader);
 }
 
 std::unique_ptr<SessionEnder> make_session_ender(bool use_logind) {

@@ -5,8 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "agent/sessions/few_descriptors_for_test.h"
 #include "agent/sessions/process_tree_for_test.h"
+#include "agent/sessions/stray_sshd.h"
 
 namespace latchkey::agent {
 namespace {
@@ -244,12 +247,26 @@ TEST_F(CrowdTest, IsNeverCalledGoneWhereNothingCanBeRead) {
     EXPECT_EQ(tree_.alive(), 0);
 }
 
-TEST(LogindBusTest, SaysThatThereIsNoBus) {
-    ::setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
-    const auto logind = connect_logind(posix::Deadline::after(from_seconds(5)));
-    ::unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
-    ASSERT_FALSE(logind);
-    EXPECT_EQ(logind.error().code, Code::kUnavailable);
+// What sshd calls itself is all that tells a stray, so anything may pose as one here.
+TEST_F(LogindEnderTest, TakesForStraysWhatALogindThatAnswersKnowsNothingOf) {
+    const ProcessTree posing(0, [](int) { ::execl("/bin/sleep", "sshd: root@lk", "600", nullptr); });
+    const auto has_it = [&](const std::vector<Stray>& strays) {
+        return std::any_of(strays.begin(), strays.end(),
+                           [&](const Stray& stray) { return stray.monitor == posing.root(); });
+    };
+    const auto deadline = posix::Deadline::after(from_seconds(20));
+    while (title_of(posing.root().pid) != "sshd: root@lk 600" && !deadline.passed()) ::usleep(1000);
+    if (!has_it(find_stray_sshds())) GTEST_SKIP() << "not root, or in a session's scope";
+    const LogindEnder asking([this](const posix::Deadline&) -> Result<std::unique_ptr<Logind>> {
+        return std::unique_ptr<Logind>(std::make_unique<FakeLogind>(script_));
+    });
+    EXPECT_TRUE(has_it(asking.strays()));
+    script_.session.leader = posing.root().pid;
+    EXPECT_FALSE(has_it(asking.strays())) << "it has a session";
+    const LogindEnder without_bus([](const posix::Deadline&) -> Result<std::unique_ptr<Logind>> {
+        return fail(Code::kUnavailable, "no bus");
+    });
+    EXPECT_FALSE(has_it(without_bus.strays())) << "no session is logind's here";
 }
 
 } // namespace

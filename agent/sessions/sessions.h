@@ -68,7 +68,7 @@ public:
     virtual EndResult end(const BoundSession& session, const posix::Deadline& deadline) = 0;
     // Blocking, once all of `ended` are gone: what they had the account's own service manager start.
     virtual EndResult end_jobs(std::span<const BoundSession> ended, const posix::Deadline& deadline);
-    // Blocking. None where sessions are not expected to be logind's.
+    // Blocking. None where no logind answers: there sessions are not expected to be its own.
     virtual std::vector<Stray> strays() const;
     // Blocking. Whether logind, asked now, knows no session that this process leads; false where it cannot
     // be asked.
