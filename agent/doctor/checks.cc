@@ -36,7 +36,7 @@ Look look_around(Machine& machine, const std::string& config_file) {
     if (!text && text.error().code != Code::kNotFound) status = fail(text.error());
     if (!config) status = fail(config.error());
     AgentConfig held = config ? *config : AgentConfig{};
-    const StateFolder state(held.state_dir);
+    const StateFolder state(held.state_dir, std::filesystem::path(held.socket).parent_path());
     Sshd sshd = find_sshd(machine);
     auto files = read_sshd_files(machine, sshd.main_config());
     Look look{machine,

@@ -129,15 +129,31 @@ protocol::SessionAnswer AccountGate::refuse(const ProcessId& monitor, const prot
     log_info("refuse session login=" + request.login.str() + " from=" + request.remote_host +
              " why=" + reason);
     sessions_.report_refused(request.login, allowed, request.remote_host, reason);
+    end_if_it_lingers(monitor, request.login);
+    return say<protocol::SessionAnswer>(protocol::Verdict::kDeny, reason);
+}
+
+protocol::SessionAnswer AccountGate::take_back(pid_t asker, const protocol::SessionOpen& request,
+                                               const Error& why) {
+    const std::string reason = "the session cannot be written down: " + why.message;
+    log_error("refuse session login=" + request.login.str() + " from=" + request.remote_host +
+              " why=" + reason);
+    if (const auto monitor = processes_.find(asker)) { // else its row is left to the sweep
+        sessions_.take_back(*monitor, reason);
+        end_if_it_lingers(*monitor, request.login);
+    }
+    return say<protocol::SessionAnswer>(protocol::Verdict::kDeny, reason);
+}
+
+void AccountGate::end_if_it_lingers(const ProcessId& monitor, const Login& login) {
     BoundSession lingering;
     lingering.monitor = monitor;
-    lingering.login = request.login;
+    lingering.login = login;
     monitors_.forget(monitor);
     loop_.after(kPatienceAfterRefusal, [this, lingering] {
         if (!is_gone(lingering.monitor, processes_.find(lingering.monitor.pid)))
             sessions_.cut({lingering}, "refused by PAM", [](const auto&) {});
     });
-    return say<protocol::SessionAnswer>(protocol::Verdict::kDeny, reason);
 }
 
 protocol::SessionAnswer AccountGate::bind(const ProcessId& monitor, const protocol::SessionOpen& request,

@@ -20,12 +20,16 @@ public:
 
     protocol::AccountAnswer check(pid_t asker, const protocol::AccountCheck& request);
     protocol::SessionAnswer open(pid_t asker, const protocol::SessionOpen& request);
+    // After an open() that allowed a session which then could not be written down: a restarted agent would
+    // not know it, and no revocation would end it.
+    protocol::SessionAnswer take_back(pid_t asker, const protocol::SessionOpen& request, const Error& why);
     void close(pid_t asker);
 
 private:
     Status still_good(const AllowedLogin& allowed) const;
     protocol::SessionAnswer refuse(const ProcessId& monitor, const protocol::SessionOpen& request,
                                    const AllowedLogin* allowed, const std::string& reason);
+    void end_if_it_lingers(const ProcessId& monitor, const Login& login);
     protocol::SessionAnswer bind(const ProcessId& monitor, const protocol::SessionOpen& request,
                                  const AllowedLogin& allowed);
 

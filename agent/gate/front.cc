@@ -81,10 +81,12 @@ void Front::answer(const Peer& peer, const protocol::Frame& request, const Reply
         case Type::kSessionOpen:
             return with<protocol::SessionOpen>(request, reply, [&](const protocol::SessionOpen& asked) {
                 const protocol::SessionAnswer answer = accounts_.open(peer.pid, asked);
-                const auto send = [reply, encoded = protocol::encode(answer)] { reply(encoded); };
+                if (answer.verdict != protocol::Verdict::kAllow) return reply(protocol::encode(answer));
                 // A session must not begin that an agent killed in this moment would not know again.
-                if (answer.verdict == protocol::Verdict::kAllow) return sessions_.once_recorded(send);
-                send();
+                sessions_.once_recorded([this, reply, answer, asked, pid = peer.pid](const Status& recorded) {
+                    reply(protocol::encode(recorded ? answer
+                                                    : accounts_.take_back(pid, asked, recorded.error())));
+                });
             });
         case Type::kSessionClose:
             return with<protocol::SessionClose>(request, reply, [&](const protocol::SessionClose&) {

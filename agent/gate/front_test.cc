@@ -45,8 +45,8 @@ TEST_F(FrontTest, LetsASessionBeginOnceItIsWrittenDownOrTheDiskHangs) {
     for (const bool disk_hangs : {false, true}) {
         fetches.take(issuer.make());
         ask(question());
-        std::function<void()> written;
-        sessions.on_change([&](std::function<void()> done) {
+        SessionBook::Recorded written;
+        sessions.on_change([&](SessionBook::Recorded done) {
             if (done) written = std::move(done);
         });
         protocol::SessionOpen open;
@@ -61,12 +61,34 @@ TEST_F(FrontTest, LetsASessionBeginOnceItIsWrittenDownOrTheDiskHangs) {
         if (disk_hangs) {
             loop.advance(kRecordPatience);
         } else {
-            written();
+            written({});
         }
         EXPECT_EQ(answers, 1);
-        written();
+        written({});
         EXPECT_EQ(answers, 1);
+        EXPECT_EQ(sessions.all().size(), 1U);
     }
+}
+
+TEST_F(FrontTest, DeniesASessionThatCannotBeWrittenDown) {
+    fetches.take(issuer.make());
+    ask(question());
+    sessions.on_change([&](const SessionBook::Recorded& done) {
+        if (done) done(fail(Code::kIo, "no space left"));
+    });
+    protocol::SessionOpen open;
+    open.login = issuer.login;
+    open.service = "sshd";
+    open.auth_info = auth_info();
+    const auto answer = protocol::decode<protocol::SessionAnswer>(say({kMonitor, 0}, open));
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->verdict, protocol::Verdict::kDeny);
+    EXPECT_NE(answer->reason.find("no space left"), std::string::npos) << answer->reason;
+    EXPECT_TRUE(sessions.all().empty());
+    loop.advance(from_seconds(1)); // sshd tells its client first
+    loop.run_jobs();
+    ASSERT_EQ(ender.ended.size(), 1U) << "it has no session, so it must not stay connected";
+    EXPECT_EQ(ender.ended[0].monitor.pid, kMonitor);
 }
 
 TEST_F(FrontTest, LetsRootAskForEverythingAndOthersForNothing) {

@@ -47,14 +47,21 @@ void SessionBook::report_all() {
     for (const BoundSession& session : table_.all()) report(session, protocol::SessionPhase::kOpened, {});
 }
 
-void SessionBook::once_recorded(const std::function<void()>& then) {
-    if (!record_) return then();
+void SessionBook::once_recorded(const Recorded& then) {
+    if (!record_) return then({});
     auto is_told = std::make_shared<bool>(false);
-    const auto tell = [then, is_told] {
-        if (!std::exchange(*is_told, true)) then();
+    const auto tell = [then, is_told](const Status& recorded) {
+        if (!std::exchange(*is_told, true)) then(recorded);
     };
     record_(tell);
-    loop_.after(kRecordPatience, tell);
+    loop_.after(kRecordPatience, [tell] { tell({}); });
+}
+
+void SessionBook::take_back(const ProcessId& monitor, const std::string& reason) {
+    const auto session = table_.remove_by_monitor(monitor);
+    if (!session) return;
+    report(*session, protocol::SessionPhase::kClosed, reason);
+    note_change();
 }
 
 void SessionBook::goodbye() {

@@ -22,7 +22,7 @@ namespace latchkey::agent {
 // A cut that is not done by then is reported as not done; a pool whose threads all hang keeps nobody waiting
 // for longer than kCutPatience.
 inline constexpr Micros kCutTime = from_seconds(5);
-inline constexpr Micros kCutPatience = kCutTime + from_seconds(1);
+inline constexpr Micros kCutPatience = from_seconds(6); // kCutTime and a second
 // sshd's process ends that long after PAM's goodbye, as a rule.
 inline constexpr Micros kAfterGoodbye = from_millis(200);
 // A disk that hangs keeps no login waiting for longer.
@@ -49,11 +49,15 @@ public:
     std::vector<BoundSession> all() const { return table_.all(); }
 
     // Called after each change, so that a restarted agent still knows what it has to end; it calls `done`,
-    // where there is one, once what is known now has been written down.
-    using Record = std::function<void(std::function<void()> done)>;
+    // where there is one, once what is known now has been written down, or could not be.
+    using Recorded = std::function<void(const Status&)>;
+    using Record = std::function<void(Recorded done)>;
     void on_change(Record record) { record_ = std::move(record); }
-    // Calls `then` once what is known now would outlive a kill -9 of this agent, or patience is over.
-    void once_recorded(const std::function<void()>& then);
+    // Calls `then` once what is known now would outlive a kill -9 of this agent, or could not be written
+    // down; as for a success once patience is over.
+    void once_recorded(const Recorded& then);
+    // A session that PAM does not let begin after all.
+    void take_back(const ProcessId& monitor, const std::string& reason);
     // What an earlier run of the agent had bound; those that are gone by now are reported by the next sweep.
     void restore(std::vector<BoundSession> sessions);
     // To a broker that we reached anew: it may have missed the first report.

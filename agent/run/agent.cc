@@ -88,7 +88,7 @@ struct Agent::Parts {
     Parts(boost::asio::io_context& io, const Clock& clock, const AgentConfig& the_config,
           std::unique_ptr<SessionEnder> the_ender, boost::asio::thread_pool* shared_pool)
         : config(the_config),
-          folder(config.state_dir),
+          folder(config.state_dir, std::filesystem::path(config.socket).parent_path()),
           helper(find_helper_user(config.helper_user)),
           state(clock),
           loop(io, shared_pool),
@@ -102,7 +102,7 @@ struct Agent::Parts {
           front(state, keys, accounts, sessions, step_ups, helper.uid),
           disk(loop),
           reports(state, hub),
-          keeper(state, sessions, reports, disk, folder),
+          keeper(state, loop, sessions, reports, disk, folder),
           receipts(loop, folder),
           server(io, [this](const Peer& peer, const protocol::Frame& request,
                             const Front::Reply& reply) { front.answer(peer, request, reply); }),
@@ -215,7 +215,7 @@ Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Cl
         log_warn("miss helper user name=" + config.helper_user);
     }
     parts->sessions.on_change(
-        [&keeper = parts->keeper](std::function<void()> done) { keeper.keep_sessions(std::move(done)); });
+        [&keeper = parts->keeper](SessionBook::Recorded done) { keeper.keep_sessions(std::move(done)); });
     state.revocations = std::move(revocations.set);
     if (!pin || !identity) return std::unique_ptr<Agent>(new Agent(std::move(parts)));
 

@@ -17,18 +17,19 @@ void Keeper::start(Entry& entry) {
     entry.is_due = false;
     entry.is_writing = true;
     auto waiting = std::exchange(entry.waiting, {});
-    disk_.write((this->*entry.job)(), [this, &entry, waiting = std::move(waiting)](const Status& written) {
-        entry.is_writing = false;
-        if (written) {
-            state_.troubles.clear(entry.trouble);
-        } else {
-            if (state_.troubles.of(entry.trouble).empty())
-                log_error("fail to record state why=" + written.error().line());
-            state_.troubles.set(entry.trouble, written.error().line());
-        }
-        if (entry.is_due) start(entry);
-        for (const auto& done : waiting) done();
-    });
+    entry.disk.write((this->*entry.job)(),
+                     [this, &entry, waiting = std::move(waiting)](const Status& written) {
+                         entry.is_writing = false;
+                         if (written) {
+                             state_.troubles.clear(entry.trouble);
+                         } else {
+                             if (state_.troubles.of(entry.trouble).empty())
+                                 log_error("fail to record state why=" + written.error().line());
+                             state_.troubles.set(entry.trouble, written.error().line());
+                         }
+                         if (entry.is_due) start(entry);
+                         for (const auto& done : waiting) done(written);
+                     });
 }
 
 void Keeper::keep_brokers(std::vector<protocol::BrokerAddress> brokers) {
@@ -120,13 +121,21 @@ void Keeper::restore_reports() {
 
 void Keeper::restore_sessions() {
     const auto encoded = folder_.load_sessions();
-    if (!encoded && encoded.error().code == Code::kNotFound) return;
     auto held = encoded ? decode_sessions(*encoded) : fail(encoded.error());
-    if (held) return sessions_.restore(*std::move(held));
+    const bool is_damaged = !held && held.error().code != Code::kNotFound;
+    if (held) sessions_.restore(*std::move(held));
+    if (!is_damaged && !folder_.has_lost_sessions()) return;
+    // Remembered: the next list is whole again, but those that were in this one are still not in it.
+    state_.troubles.set(
+        TroubleKind::kSessions,
+        "sessions of before a restart are not known, and no revocation ends them: end them by "
+        "hand, then remove " +
+            folder_.lost_sessions_file().string() + " and restart the agent");
+    if (!is_damaged) return;
     log_error("fail to load sessions why=" + held.error().line());
-    state_.troubles.set(TroubleKind::kSessions,
-                        "sessions of before the restart are not known: " + held.error().message);
-    reports_.add("state", state_.troubles.of(TroubleKind::kSessions));
+    if (const Status noted = folder_.note_lost_sessions(); !noted)
+        log_error("fail to record that sessions are lost why=" + noted.error().line());
+    reports_.add("state", "sessions of before the restart are not known: " + held.error().message);
 }
 
 } // namespace latchkey::agent

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Keeps on disk what changes while the agent runs, besides revocations: trust with the managed logins, the
-// break-glass accounts, the bound sessions, and what is to be reported. One write for all changes that come
-// while another is under way; one that failed stands in the troubles and is tried again at each beat. The
-// loop's thread only.
+// break-glass accounts, the bound sessions (in a queue of their own: a login waits for them, and a disk that
+// hangs must not hold them up), and what is to be reported. One write for all changes that come while another
+// is under way; one that failed stands in the troubles and is tried again at each beat. The loop's thread
+// only.
 
 #include "agent/gate/session_book.h"
 #include "agent/loop/disk_queue.h"
@@ -15,13 +16,18 @@ namespace latchkey::agent {
 
 class Keeper {
 public:
-    Keeper(AgentState& state, SessionBook& sessions, Reports& reports, DiskQueue& disk,
+    Keeper(AgentState& state, Loop& loop, SessionBook& sessions, Reports& reports, DiskQueue& disk,
            const StateFolder& folder)
-        : state_(state), sessions_(sessions), reports_(reports), disk_(disk), folder_(folder) {}
+        : state_(state),
+          sessions_(sessions),
+          reports_(reports),
+          disk_(disk),
+          sessions_disk_(loop),
+          folder_(folder) {}
 
     void keep_trust() { keep(trust_); }
     // `done`, where there is one, is called once the sessions of this moment are written, or could not be.
-    void keep_sessions(std::function<void()> done) {
+    void keep_sessions(SessionBook::Recorded done) {
         if (done) session_list_.waiting.push_back(std::move(done));
         keep(session_list_);
     }
@@ -40,9 +46,10 @@ private:
     struct Entry {
         TroubleKind trouble;
         std::function<Status()> (Keeper::*job)() const; // with a copy of what is to be written
-        bool is_due = false;                            // changed since the last write began
+        DiskQueue& disk;
+        bool is_due = false; // changed since the last write began
         bool is_writing = false;
-        std::vector<std::function<void()>> waiting = {}; // for the next write
+        std::vector<SessionBook::Recorded> waiting = {}; // for the next write
     };
     void keep(Entry& entry);
     void start(Entry& entry);
@@ -58,11 +65,12 @@ private:
     SessionBook& sessions_;
     Reports& reports_;
     DiskQueue& disk_;
+    DiskQueue sessions_disk_;
     const StateFolder& folder_;
-    Entry trust_{TroubleKind::kTrustFile, &Keeper::trust_job};
-    Entry session_list_{TroubleKind::kSessionsFile, &Keeper::sessions_job};
-    Entry break_glass_{TroubleKind::kBreakGlassFile, &Keeper::break_glass_job};
-    Entry report_list_{TroubleKind::kReportsFile, &Keeper::reports_job};
+    Entry trust_{TroubleKind::kTrustFile, &Keeper::trust_job, disk_};
+    Entry session_list_{TroubleKind::kSessionsFile, &Keeper::sessions_job, sessions_disk_};
+    Entry break_glass_{TroubleKind::kBreakGlassFile, &Keeper::break_glass_job, disk_};
+    Entry report_list_{TroubleKind::kReportsFile, &Keeper::reports_job, disk_};
     bool is_collecting_ = false;
 };
 

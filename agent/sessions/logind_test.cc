@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <atomic>
 #include <cstring>
+#include <memory>
 
 #include "agent/bus/private_bus_for_test.h"
 #include "agent/bus/sdbus.h"

@@ -24,6 +24,7 @@ constexpr std::string_view kPinFile = "broker";
 constexpr std::string_view kBrokersFile = "brokers";
 constexpr std::string_view kTrustFile = "trust";
 constexpr std::string_view kSessionsFile = "sessions";
+constexpr std::string_view kLostSessionsFile = "sessions-lost";
 constexpr std::string_view kReceiptsFile = "receipts";
 constexpr std::string_view kReportsFile = "reports";
 constexpr std::string_view kManagedFile = "managed-logins";
@@ -207,7 +208,12 @@ Status StateFolder::save_reports(ByteView encoded) const {
 }
 
 Result<Bytes> StateFolder::load_sessions() const {
-    const auto path = folder_ / kSessionsFile;
+    auto sessions = load_sessions_at(runtime_ / kSessionsFile);
+    const bool is_missing = !sessions && sessions.error().code == Code::kNotFound;
+    return is_missing ? load_sessions_at(folder_ / kSessionsFile) : std::move(sessions);
+}
+
+Result<Bytes> StateFolder::load_sessions_at(const std::filesystem::path& path) {
     LK_TRY(sealed, posix::read_file(path));
     LK_TRY(body, unseal("latchkey-sessions-v1", sealed, path));
     wire::Reader reader(body);
@@ -222,8 +228,27 @@ Status StateFolder::save_sessions(ByteView encoded) const {
     wire::Writer body;
     body.string(boot_id());
     body.string(encoded);
-    return posix::write_file(folder_ / kSessionsFile, seal("latchkey-sessions-v1", body.bytes()), 0600,
+    LK_CHECK(posix::write_file(runtime_ / kSessionsFile, seal("latchkey-sessions-v1", body.bytes()), 0600,
+                               posix::Durability::kThisBootOnly));
+    std::error_code ignored; // it is older, and not read any more
+    if (runtime_ != folder_) std::filesystem::remove(folder_ / kSessionsFile, ignored);
+    return {};
+}
+
+std::filesystem::path StateFolder::lost_sessions_file() const {
+    return runtime_ / kLostSessionsFile;
+}
+
+Status StateFolder::note_lost_sessions() const {
+    return posix::write_file(lost_sessions_file(), as_bytes(boot_id()), 0600,
                              posix::Durability::kThisBootOnly);
+}
+
+// Where the kernel names no boot, or the note itself cannot be read: in doubt they are lost.
+bool StateFolder::has_lost_sessions() const {
+    const auto noted = posix::read_file(lost_sessions_file());
+    if (!noted) return noted.error().code != Code::kNotFound;
+    return as_text(*noted) == boot_id();
 }
 
 Result<std::vector<protocol::Receipt>> StateFolder::load_receipts() const {

@@ -2,8 +2,9 @@
 #pragma once
 // What the agent keeps on disk: its identity key, the broker that it is pinned to, what it trusts, the
 // revocations with the last epoch, and the list of managed logins that the PAM module reads while no agent
-// runs. Each file is written whole or not at all and carries a checksum: a torn or altered one is kTampered,
-// a missing one kNotFound; neither ever reads as empty. Its calls may run on any one thread at a time.
+// runs. The live sessions stand in a folder of this boot, where no user's files can fill the disk. Each file
+// is written whole or not at all and carries a checksum: a torn or altered one is kTampered, a missing one
+// kNotFound; neither ever reads as empty. Its calls may run on any one thread at a time.
 
 #include <filesystem>
 #include <vector>
@@ -28,7 +29,9 @@ struct BrokerPin {
 
 class StateFolder {
 public:
-    explicit StateFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
+    // `runtime`: where the agent's socket is; without it the sessions are in `folder` too.
+    explicit StateFolder(std::filesystem::path folder, std::filesystem::path runtime = {})
+        : folder_(std::move(folder)), runtime_(runtime.empty() ? folder_ : std::move(runtime)) {}
     Status make() const; // mode 0755: PAM reads managed-logins in it
 
     Result<keys::PrivateKey> load_identity() const;
@@ -51,9 +54,14 @@ public:
     Result<std::vector<Login>> load_managed_logins() const;
     Status save_managed_logins(const std::vector<Login>& logins) const;
 
-    // Sessions live no longer than the boot: those of an earlier one are kNotFound.
+    // Sessions live no longer than the boot: those of an earlier one are kNotFound. What an older agent left
+    // in `folder` is read until the first write.
     Result<Bytes> load_sessions() const;
     Status save_sessions(ByteView encoded) const;
+    // That sessions of this boot are not in the list, because it was damaged: for as long as the boot lasts.
+    Status note_lost_sessions() const;
+    bool has_lost_sessions() const;
+    std::filesystem::path lost_sessions_file() const;
 
     // What this VM has signed about revocations, oldest first. A damaged list can be set aside, to be looked
     // at.
@@ -73,7 +81,10 @@ public:
     Status begin_with(const BrokerPin& pin) const;
 
 private:
+    static Result<Bytes> load_sessions_at(const std::filesystem::path& path);
+
     std::filesystem::path folder_;
+    std::filesystem::path runtime_;
 };
 
 } // namespace latchkey::agent

@@ -65,6 +65,31 @@ TEST_F(State, ComesBackAsWritten) {
     EXPECT_EQ(*state_.load_sessions(), (Bytes{1, 2}));
 }
 
+TEST_F(State, KeepsSessionsWhereTheSocketIsAndReadsThoseOfAnOlderAgentUntilThen) {
+    ASSERT_TRUE(std::filesystem::create_directory(parent_ / "run"));
+    const StateFolder newer(folder_, parent_ / "run");
+    EXPECT_EQ(newer.load_sessions().error().code, Code::kNotFound);
+    ASSERT_TRUE(state_.save_sessions(Bytes{1}));
+    EXPECT_EQ(*newer.load_sessions(), Bytes{1});
+    ASSERT_TRUE(newer.save_sessions(Bytes{2}));
+    EXPECT_EQ(*newer.load_sessions(), Bytes{2});
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "sessions")) << "an older agent must not take it for new";
+    ASSERT_TRUE(state_.save_sessions(Bytes{1}));
+    std::filesystem::resize_file(parent_ / "run/sessions", 20);
+    EXPECT_EQ(newer.load_sessions().error().code, Code::kTampered) << "torn is not missing";
+}
+
+TEST_F(State, RemembersForThisBootThatSessionsAreLost) {
+    EXPECT_FALSE(state_.has_lost_sessions());
+    ASSERT_TRUE(state_.note_lost_sessions());
+    EXPECT_TRUE(state_.has_lost_sessions());
+    ASSERT_TRUE(state_.save_sessions(Bytes{1}));
+    EXPECT_TRUE(state_.has_lost_sessions()) << "they are in no later list either";
+    ASSERT_TRUE(
+        posix::write_file(state_.lost_sessions_file(), as_bytes(std::string("another boot\n")), 0600));
+    EXPECT_FALSE(state_.has_lost_sessions());
+}
+
 TEST_F(State, IsPrivateButForTheListThatPamReads) {
     ASSERT_TRUE(state_.load_or_make_identity());
     ASSERT_TRUE(state_.begin_with(pin()));

@@ -67,7 +67,7 @@ def test_sessions_of_a_vm_that_was_away_are_last_seen_and_closed_when_it_is_back
     with scene.session(ann):
         wait_for(lambda: rows(scene), 15, "the session's row")
         vm.stop_agent()
-        (vm.folder / "agent-state" / "sessions").unlink()  # as after a boot: they are gone, and nobody said so
+        vm.sessions.unlink()  # as after a boot: they are gone, and nobody said so
         vm.start_agent().await_serving()
         wait_for(lambda: rows(scene) == [], 20, "what the VM no longer names to be closed")
         closed = rows(scene, "--all")[0]

@@ -33,7 +33,7 @@ def test_a_torn_file_opens_nothing_and_is_mended_by_the_broker(scene, new_key, n
         (scene.vm.state / name).write_bytes(b"something that waits to be reported")
     scene.vm.stop_agent()
     scene.broker.stop()
-    file = scene.vm.state / name
+    file = scene.vm.sessions if name == "sessions" else scene.vm.state / name
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     scene.vm.start_agent()

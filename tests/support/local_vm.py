@@ -37,6 +37,7 @@ class LocalVm(Vm):
         self.service = f"sshd-lk-{os.getpid()}-{number}"
         self.sshd_program = self.folder / self.service
         self.socket = self.folder / "agent.sock"
+        self.sessions = self.folder / "sessions"  # beside the socket: of this boot
         self.agent_config = self.folder / "agent.toml"
         self.sshd = None
         self.agent = None
