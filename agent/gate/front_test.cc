@@ -80,10 +80,10 @@ TEST_F(FrontTest, DeniesASessionThatCannotBeWrittenDown) {
     open.login = issuer.login;
     open.service = "sshd";
     open.auth_info = auth_info();
-    const auto answer = protocol::decode<protocol::SessionAnswer>(say({kMonitor, 0}, open));
-    ASSERT_TRUE(answer);
-    EXPECT_EQ(answer->verdict, protocol::Verdict::kDeny);
-    EXPECT_NE(answer->reason.find("no space left"), std::string::npos) << answer->reason;
+    const auto said = protocol::decode<protocol::SessionAnswer>(say({kMonitor, 0}, open));
+    ASSERT_TRUE(said);
+    EXPECT_EQ(said->verdict, protocol::Verdict::kDeny);
+    EXPECT_NE(said->reason.find("no space left"), std::string::npos) << said->reason;
     EXPECT_TRUE(sessions.all().empty());
     loop.advance(from_seconds(1)); // sshd tells its client first
     loop.run_jobs();

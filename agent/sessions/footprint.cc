@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kFreezePasses = 20; // a process in vfork() or on a dead disk shows as stopped only later
 // After so long without the end what has turned up meanwhile is stopped and killed too.
-constexpr Micros kKill = from_millis(100);
+constexpr Micros kKillPatience = from_millis(100);
 
 // By what the kernel says of the process itself, whatever its parent is.
 Result<bool> bears_mark(pid_t pid, const Footprint& footprint) {
@@ -154,7 +154,8 @@ EndResult freeze_and_kill(Footprint& footprint, const posix::Deadline& deadline)
         const std::vector<ProcessId> doomed = ids_of(footprint.known);
         for (const ProcessId& id : doomed) static_cast<void>(signal_process(id, SIGKILL)); // looked at below
         const Micros left = from_millis(deadline.poll_millis());
-        if (is_gone_by(footprint, posix::Deadline::after(std::min(kKill, left)))) return EndResult::kGone;
+        if (is_gone_by(footprint, posix::Deadline::after(std::min(kKillPatience, left))))
+            return EndResult::kGone;
         if (deadline.passed()) return EndResult::kStillThere;
     }
 }
