@@ -129,6 +129,14 @@ bool TestAgent::receive_up_to(protocol::Type type) {
     }
 }
 
+std::optional<protocol::Heartbeat> TestAgent::receive_heartbeat() {
+    for (;;) {
+        const auto frame = receive_any();
+        if (!frame) return std::nullopt;
+        if (frame->type == protocol::Type::kHeartbeat) return decoded<protocol::Heartbeat>(frame);
+    }
+}
+
 protocol::Revoke TestAgent::receive_last_revoke() {
     for (;;) {
         const auto frame = receive();

@@ -45,6 +45,8 @@ public:
     }
     // Reads on up to the next frame of this type; false where the connection ended before.
     bool receive_up_to(protocol::Type type);
+    // The next heartbeat; nullopt where the connection ended before.
+    std::optional<protocol::Heartbeat> receive_heartbeat();
     // The next frame that is no heartbeat; an Unsupported where the hub closed the connection.
     protocol::Frame receive_but_heartbeat();
     bool is_closed() { return !receive(); }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/hub/board.h"
 
-#include <algorithm>
 #include <chrono>
 
 namespace latchkey::hub {
@@ -13,7 +12,7 @@ void Board::connect(VmId vm, Epoch confirmed, Micros now, bool has_step_up) {
     entry.is_connected = true;
     entry.is_elsewhere = false;
     entry.is_refusing = false;
-    entry.confirmed = std::max(entry.confirmed, confirmed);
+    entry.confirmed = std::max(entry.confirmed, counted(confirmed));
     entry.last_heard = now;
     entry.has_step_up = has_step_up;
 }
@@ -33,7 +32,7 @@ void Board::confirm(const std::vector<Receipt>& receipts, Micros now) {
     for (const Receipt& receipt : receipts) {
         Entry& entry = entries_[receipt.vm.value];
         if (receipt.epoch >= entry.confirmed) entry.troubled = receipt.has_trouble ? receipt.epoch : Epoch{};
-        entry.confirmed = std::max(entry.confirmed, receipt.epoch);
+        entry.confirmed = std::max(entry.confirmed, counted(receipt.epoch));
         entry.last_heard = now;
     }
     changed_.notify_all();
@@ -56,7 +55,7 @@ void Board::set_elsewhere(const std::vector<ledger::PlacedVm>& placed, RowId own
         entry.is_refusing = false;
         entry.has_step_up = one.sudo == ledger::SudoWord::kAsks;
         if (one.confirmed > entry.confirmed) entry.troubled = one.has_trouble ? one.confirmed : Epoch{};
-        entry.confirmed = std::max(entry.confirmed, one.confirmed);
+        entry.confirmed = std::max(entry.confirmed, counted(one.confirmed));
     }
     changed_.notify_all();
 }
@@ -96,7 +95,19 @@ Board::Entry Board::entry(VmId vm) const {
     return found == entries_.end() ? Entry() : found->second;
 }
 
+void Board::set_back(Epoch to) {
+    const std::lock_guard lock(mutex_);
+    set_back_to_ = to;
+    for (auto& [vm, entry] : entries_) entry.confirmed = counted(entry.confirmed);
+}
+
+std::optional<Epoch> Board::set_back_to() const {
+    const std::lock_guard lock(mutex_);
+    return set_back_to_;
+}
+
 bool Board::all_answered(Epoch epoch) const {
+    if (set_back_to_ && epoch > *set_back_to_) return false;
     return std::ranges::all_of(entries_, [&](const auto& item) {
         const Entry& entry = item.second;
         return !entry.is_reachable() || entry.is_refusing || entry.confirmed >= epoch;

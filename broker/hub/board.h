@@ -3,8 +3,10 @@
 // What other threads may ask of the hub without its thread: who is connected, here or at another broker, and
 // how far each has confirmed. Any thread.
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -47,6 +49,10 @@ public:
     std::size_t connected_count() const;
     std::unordered_map<std::uint64_t, Entry> entries() const;
     Entry entry(VmId vm) const;
+    // The ledger went back to this epoch: what VMs have confirmed above it may have been something else, and
+    // counts for nothing any more.
+    void set_back(Epoch to);
+    std::optional<Epoch> set_back_to() const;
     // Until all that are connected have answered this epoch, for `left` at most. False where the time ran
     // out first, or the hub was closed.
     bool wait_for_all(Epoch epoch, Micros left);
@@ -54,10 +60,12 @@ public:
 
 private:
     bool all_answered(Epoch epoch) const;
+    Epoch counted(Epoch confirmed) const { return std::min(confirmed, set_back_to_.value_or(confirmed)); }
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::unordered_map<std::uint64_t, Entry> entries_;
+    std::optional<Epoch> set_back_to_;
     std::size_t connected_ = 0;
     bool is_closed_ = false;
 };

@@ -78,6 +78,12 @@ Result<CatchUp> read_catch_up(ledger::Transaction& t, Epoch from, Wanted wanted)
     return catch_up;
 }
 
+Result<CatchUp> read_news(ledger::Transaction& t, Epoch told, Epoch from, Wanted wanted) {
+    LK_TRY(epoch, ledger::current_epoch(t));
+    if (epoch < told) return CatchUp{.from = from, .epoch = epoch, .is_full = false, .entries = {}};
+    return read_catch_up(t, from, wanted);
+}
+
 std::vector<std::shared_ptr<const Bytes>> encode_revokes(const CatchUp& catch_up, Epoch skip) {
     std::vector<std::shared_ptr<const Bytes>> messages;
     protocol::Revoke message;

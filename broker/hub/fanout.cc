@@ -40,14 +40,17 @@ void Hub::State::epoch_moved() {
 asio::awaitable<void> Hub::State::push_revocations() {
     do {
         must_push_again = false;
-        Epoch from = pushed; // or where the last agent that was catching up stands
+        const Epoch told = pushed; // before the read: what it shows is never older, but for a ledger set back
+        Epoch from = pushed;       // or where the last agent that was catching up stands
         for (const auto& [vm, link] : agents) {
             if (!link->is_catching_up) from = std::min(from, link->sent_epoch);
         }
-        auto read_news = [this, from] {
-            return parts.ledger.read([&](ledger::Transaction& t) { return read_catch_up(t, from); });
+        auto read = [this, told, from] {
+            return parts.ledger.read([&](ledger::Transaction& t) { return read_news(t, told, from); });
         };
-        auto news = co_await offload(pool, std::move(read_news));
+        auto news = co_await offload(pool, std::move(read));
+        if (news && news->epoch < told) see_set_back(told, news->epoch);
+        if (is_set_back) break;
         if (news) {
             tell(*news);
             send_due_beat();

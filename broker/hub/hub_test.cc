@@ -178,6 +178,26 @@ TEST_F(Greeting, RefusesAnAgentThatIsAheadOfUs) {
     EXPECT_FALSE(hub_->connected(web.vm.id));
 }
 
+TEST_F(Greeting, EndsForAllWhereTheLedgerTurnsOutToBeOlderThanWhatWasTold) {
+    const Member web = add_member("web-7");
+    const Member fresh = add_member("web-8");
+    add_person("bob");
+    TestAgent agent = connect(web);
+    agent.greet();
+    revoke("user", "bob");
+    agent.receive<protocol::Revoke>();
+    ASSERT_TRUE(eventually([&] { // where a reader of that moment locks it, again
+        const auto connection = store_->connect();
+        return connection && (*connection)->run("DELETE FROM revocations", {}) &&
+               (*connection)->run("UPDATE counters SET value = 0 WHERE name = 'epoch'", {});
+    }));
+    TestAgent late = connect(fresh);
+    late.send(protocol::Hello());
+    EXPECT_EQ(late.receive<protocol::Refused>().code, info(Code::kConflict).name);
+    EXPECT_TRUE(agent.is_closed());
+    EXPECT_TRUE(has_logged("ledger was set back"));
+}
+
 TEST_F(Greeting, IsFollowedByHeartbeatsInBrokerTime) {
     const Member web = add_member("web-7");
     TestAgent agent = connect(web);

@@ -35,7 +35,7 @@ void Hub::State::beat_when_due(Micros now) {
         is_placing = true;
         asio::co_spawn(io, write_places(), asio::detached);
     }
-    if (is_looking || now < next_beat) return;
+    if (is_looking || is_set_back || now < next_beat) return;
     is_looking = true;
     next_beat = now + settings.heartbeat;
     asio::co_spawn(io, look_and_beat(), asio::detached);
@@ -65,8 +65,11 @@ asio::awaitable<void> Hub::State::look_and_beat() {
             return seen;
         });
     };
+    const Epoch told = pushed;
     const auto seen = co_await offload(look_pool, std::move(look));
     is_looking = false;
+    if (seen && seen->epoch < told) see_set_back(told, seen->epoch);
+    if (is_set_back) co_return;
     if (!seen) {
         next_beat = {}; // again at the next tick
         if (!is_blind)
@@ -93,6 +96,33 @@ void Hub::State::send_due_beat() {
     due_beat.reset();
     const auto frame = std::make_shared<const Bytes>(protocol::encode(beat));
     for (const auto& [vm, link] : agents) link->tls->send(frame);
+}
+
+const Error& Hub::State::set_back_error() {
+    static const Error error{Code::kConflict,
+                             "this broker's ledger was set back: revocations that it has told are not in it",
+                             "stop all brokers, then run: latchkeyd revoke-all (docs/backup.md)"};
+    return error;
+}
+
+// A failover lost what was committed last, somebody restored a backup under us, or wrote into the tables. The
+// next revocations would get numbers that agents know already, and would be taken for known.
+void Hub::State::see_set_back(Epoch told, Epoch found) {
+    if (is_set_back) return;
+    is_set_back = true;
+    due_beat.reset();
+    board.set_back(found);
+    log(LogLevel::kError, "refuse agents told_epoch=" + std::to_string(told.value) +
+                              " ledger_epoch=" + std::to_string(found.value) + " why=\"" +
+                              set_back_error().line() + "\"");
+    for (const auto& [vm, link] : agents) link->tls->close(); // they come again, and are refused
+    ledger::AuditEvent event{.actor = "latchkeyd",
+                             .action = "hub.rollback",
+                             .object = "ledger",
+                             .outcome = "deny",
+                             .detail = "{\"told_epoch\":" + std::to_string(told.value) +
+                                       ",\"ledger_epoch\":" + std::to_string(found.value) + "}"};
+    asio::post(pool, [this, event = std::move(event)] { record_rollback_event(event); });
 }
 
 // Which VMs are elsewhere, and whether the ledger says of ours what we know of them.

@@ -175,6 +175,43 @@ TEST_F(OtherBrokers, SendHeartbeatsOnlyWhileTheySeeTheLedger) {
     EXPECT_TRUE(eventually([&] { return has_logged("see ledger"); })) << "each that had lost it";
 }
 
+// A failover to a database that lacks the newest commit, or a hand in it.
+TEST_F(OtherBrokers, ServeNoAgentOnceTheLedgerWasSetBackUnderThem) {
+    add_person("eve");
+    const Member web = add_member("web-7");
+    const Member late = add_member("web-8");
+    TestAgent agent(there_->port(), web.key);
+    agent.greet();
+    const Epoch first = revoke("user", "bob").revocation.epoch;
+    EXPECT_EQ(agent.receive<protocol::Revoke>().epoch, first);
+    const Epoch lost = revoke("user", "bob").revocation.epoch;
+    EXPECT_EQ(agent.receive<protocol::Revoke>().epoch, lost);
+    agent.send(agent.receipt(lost, web.vm.id));
+    ASSERT_TRUE(there_->wait_receipts(lost, clock_.monotonic() + kLong));
+    clock_.advance(kNextBeat);
+    ASSERT_TRUE(agent.receive_heartbeat()) << "all is well so far";
+
+    ASSERT_TRUE(change("DELETE FROM revocations WHERE epoch = 2"));
+    ASSERT_TRUE(change("UPDATE counters SET value = 1 WHERE name = 'epoch'"));
+    const Micros set_back_at = clock_.now();
+    clock_.advance(kNextBeat);
+    while (const auto beat = agent.receive_heartbeat()) EXPECT_LE(beat->time, set_back_at);
+    EXPECT_TRUE(has_logged("refuse agents told_epoch=2 ledger_epoch=1"));
+    TestAgent fresh(there_->port(), late.key);
+    fresh.send(protocol::Hello());
+    const auto refused = fresh.receive<protocol::Refused>();
+    EXPECT_EQ(refused.code, info(Code::kConflict).name);
+    EXPECT_THAT(refused.next, HasSubstr("revoke-all"));
+    EXPECT_TRUE(eventually([&] { return audit_count("hub.rollback") >= 1; }));
+
+    const Epoch next = revoke("user", "eve").revocation.epoch; // perhaps under the number of the lost one
+    EXPECT_FALSE(there_->wait_receipts(next, clock_.monotonic()));
+    auto count = take(there_->receipts(next));
+    there_->look(count);
+    EXPECT_EQ(count.confirmed(), 0U);
+    EXPECT_EQ(take(there_->receipts(first)).confirmed(), 1U) << "what was there before is true still";
+}
+
 TEST_F(OtherBrokers, ReportAVmThatSpeaksAtTwoOfThem) {
     const Member web = add_member("web-7");
     TestAgent original(hub_->port(), web.key);

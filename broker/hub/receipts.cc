@@ -173,7 +173,8 @@ void answer_by(VmAnswer& vm, const std::vector<ledger::ReceiptRow>& own,
     vm.answer = vm.trouble.empty() ? Answer::kConfirmed : Answer::kTrouble;
 }
 
-Result<ReceiptCount> read_count(ledger::Transaction& t, Epoch epoch, const BoardEntries& entries) {
+Result<ReceiptCount> read_count(ledger::Transaction& t, Epoch epoch, const BoardEntries& entries,
+                                std::optional<Epoch> set_back_to) {
     LK_TRY(row, ledger::find_revocation(t, epoch));
     if (!row) {
         return fail(Code::kNotFound, "there is no revocation of epoch " + std::to_string(epoch.value),
@@ -181,6 +182,7 @@ Result<ReceiptCount> read_count(ledger::Transaction& t, Epoch epoch, const Board
     }
     LK_TRY(vms, expected_vms(t, row->revocation));
     LK_TRY(rows, ledger::receipts_for(t, epoch));
+    const bool is_answered_before = set_back_to && epoch > *set_back_to; // by what it was before that
     std::unordered_map<std::uint64_t, std::vector<ledger::ReceiptRow>> receipts;
     for (ledger::ReceiptRow& one : rows) receipts[one.vm.value].push_back(std::move(one));
 
@@ -193,6 +195,7 @@ Result<ReceiptCount> read_count(ledger::Transaction& t, Epoch epoch, const Board
         answer.offline_grace = from_seconds(vm.offline_grace_seconds);
         const Board::Entry entry = entry_of(entries, vm.id);
         place(answer, entry, count.drop_at);
+        if (is_answered_before) continue;
         auto& own = receipts[vm.id.value];
         if (own.empty() && std::max(vm.confirmed_epoch, entry.confirmed) >= epoch) { // by a later one
             LK_TRY(first, ledger::first_receipt_since(t, vm.id, epoch));
@@ -213,7 +216,9 @@ Result<ReceiptCount> read_count(ledger::Transaction& t, Epoch epoch, const Board
 
 Result<ReceiptCount> Hub::State::count_receipts(Epoch epoch) {
     const BoardEntries entries = board.entries();
-    return parts.ledger.read([&](ledger::Transaction& t) { return read_count(t, epoch, entries); });
+    const std::optional<Epoch> set_back_to = board.set_back_to();
+    return parts.ledger.read(
+        [&](ledger::Transaction& t) { return read_count(t, epoch, entries, set_back_to); });
 }
 
 void Hub::State::look(ReceiptCount& count) const {

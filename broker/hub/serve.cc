@@ -62,6 +62,7 @@ asio::awaitable<Status> Hub::State::refuse(LinkPtr link, Error error) {
 asio::awaitable<Status> Hub::State::converse(LinkPtr link) {
     const auto key = co_await link->tls->handshake();
     if (!key) co_return fail(key.error());
+    if (is_set_back) co_return co_await refuse(link, set_back_error());
     auto frame = co_await first_words(link, *key);
     if (!frame) co_return fail(frame.error());
     auto hello = protocol::decode<protocol::Hello>(*frame);
@@ -160,19 +161,22 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     const Wanted wanted = wants_all ? Wanted::kAll : Wanted::kNew;
     const ledger::Vm vm = *link->vm;
     Result<Read> read = fail(Code::kInternal, "not read");
-    auto read_state = [this, theirs, wanted, vm]() -> Result<Read> {
-        LK_TRY(roots, trust_roots());
-        return parts.ledger.read([&](ledger::Transaction& t) -> Result<Read> {
-            LK_TRY(catch_up, read_catch_up(t, theirs, wanted));
-            LK_TRY(rules, ledger::list_rules(t));
-            return Read{std::move(catch_up), trust_of(roots, rules, vm)};
-        });
-    };
     Micros seen_at; // what the Welcome says is true of then
     do {            // again where a revocation was pushed while we read: the agent must not miss it
+        const Epoch told = pushed;
+        auto read_state = [this, told, theirs, wanted, vm]() -> Result<Read> {
+            LK_TRY(roots, trust_roots());
+            return parts.ledger.read([&](ledger::Transaction& t) -> Result<Read> {
+                LK_TRY(catch_up, read_news(t, told, theirs, wanted));
+                LK_TRY(rules, ledger::list_rules(t));
+                return Read{std::move(catch_up), trust_of(roots, rules, vm)};
+            });
+        };
         seen_at = parts.clock.now();
-        read = co_await offload(pool, read_state);
-    } while (read && read->catch_up.epoch < pushed);
+        read = co_await offload(pool, std::move(read_state));
+        if (read && read->catch_up.epoch < told) see_set_back(told, read->catch_up.epoch);
+        if (is_set_back) co_return co_await refuse(link, set_back_error());
+    } while (read && link->tls->is_open() && read->catch_up.epoch < pushed);
     if (!read) {
         if (read.error().code == Code::kConflict) record_rollback(vm, read.error(), theirs);
         co_return co_await refuse(link, read.error());
@@ -229,12 +233,14 @@ void Hub::State::record_rollback(const ledger::Vm& vm, const Error& why, Epoch t
                              .object = "ledger",
                              .outcome = "deny",
                              .detail = "{\"agent_epoch\":" + std::to_string(theirs.value) + "}"};
-    asio::post(pool, [this, event = std::move(event)] {
-        const Status written =
-            parts.ledger.write([&](ledger::Transaction& t) { return ledger::append_audit(t, event); });
-        if (!written) log(LogLevel::kError, "fail to record rollback why=\"" + written.error().line() + "\"");
-    });
+    asio::post(pool, [this, event = std::move(event)] { record_rollback_event(event); });
     note(vm, "rollback", why.message);
+}
+
+void Hub::State::record_rollback_event(const ledger::AuditEvent& event) {
+    const Status written =
+        parts.ledger.write([&](ledger::Transaction& t) { return ledger::append_audit(t, event); });
+    if (!written) log(LogLevel::kError, "fail to record rollback why=\"" + written.error().line() + "\"");
 }
 
 asio::awaitable<Status> Hub::State::send_catch_up(LinkPtr link, std::vector<SharedBytes> messages) {

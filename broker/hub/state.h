@@ -77,6 +77,7 @@ struct Hub::State {
     asio::awaitable<Status> welcome(LinkPtr link, protocol::Hello hello);
     asio::awaitable<Status> send_catch_up(LinkPtr link, std::vector<SharedBytes> messages);
     void record_rollback(const ledger::Vm& vm, const Error& why, Epoch theirs);
+    void record_rollback_event(const ledger::AuditEvent& event); // pool threads
     asio::awaitable<Status> listen(LinkPtr link);
     asio::awaitable<Status> hear(LinkPtr link, protocol::Frame frame);
     asio::awaitable<Status> record(LinkPtr link, protocol::SessionEvent event);
@@ -131,6 +132,9 @@ struct Hub::State {
     void beat_when_due(Micros now);
     asio::awaitable<void> look_and_beat();
     void send_due_beat();
+    // What was told is no longer in the ledger: until it is restarted this broker serves no agent.
+    void see_set_back(Epoch told, Epoch found);
+    static const Error& set_back_error();
     void take_placed(const std::vector<ledger::PlacedVm>& placed);
     void look_for_clone(const LinkPtr& link);
     static Place place_of(const Link& link);
@@ -182,6 +186,7 @@ struct Hub::State {
     std::optional<Micros> said_full_at; // monotonic
 
     Epoch pushed; // all agents that are welcome and caught up have been told up to here
+    bool is_set_back = false; // the ledger, below that: for good
     bool is_pushing = false;
     bool must_push_again = false;
     std::uint64_t access_takings = 0; // how often access_taken() was rung
