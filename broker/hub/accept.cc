@@ -78,6 +78,7 @@ asio::awaitable<void> Hub::State::accept() {
 asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
     link->address = address;
     link->heard_at = parts.clock.monotonic();
+    link->event_tokens = static_cast<double>(settings.events_at_once);
     link->due = link->heard_at + settings.handshake_deadline;
     links.insert(link);
     ++waiting[address];

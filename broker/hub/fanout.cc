@@ -46,9 +46,9 @@ asio::awaitable<void> Hub::State::push_revocations() {
             if (!link->is_catching_up) from = std::min(from, link->sent_epoch);
         }
         auto read = [this, told, from] {
-            return parts.ledger.read([&](ledger::Transaction& t) { return read_news(t, told, from); });
+            return parts.ledger.read_now([&](ledger::Transaction& t) { return read_news(t, told, from); });
         };
-        auto news = co_await offload(pool, std::move(read));
+        auto news = co_await offload(vital_pool, std::move(read));
         if (news && news->epoch < told) see_set_back(told, news->epoch);
         if (is_set_back) break;
         if (news) {

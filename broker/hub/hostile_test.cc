@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "broker/hub/hub_for_tests.h"
 #include "broker/ledger/vms.h"
@@ -105,6 +106,46 @@ TEST_F(Hostile, WhoClaimsEpochsThatNeverWereFillsNoAudit) {
     EXPECT_GE(audit_count("hub.rollback"), 1u);
     EXPECT_LE(audit_count("hub.rollback"), 30u);
     expect_undisturbed();
+}
+
+TEST_F(Hostile, WhoSignsReceiptAfterReceiptFillsTheAuditSlowlyAndHoldsNobodyUp) {
+    constexpr std::size_t kAtOnce = 20;
+    constexpr std::size_t kSent = 400;
+    Settings settings;
+    settings.events_at_once = kAtOnce;
+    restart(std::move(settings));
+    TestAgent agent = connect(bad_);
+    agent.greet();
+    const Epoch epoch = revoke("user", "bob").revocation.epoch;
+    agent.receive<protocol::Revoke>();
+    bystander_->receive<protocol::Revoke>();
+    const auto began = std::chrono::steady_clock::now();
+    auto receipt = agent.receipt(epoch, bad_.vm.id);
+    for (std::size_t i = 0; i < kSent; ++i) {
+        receipt.trouble = "trouble " + std::to_string(i);
+        agent.send_signed(receipt);
+    }
+    bystander_->send(bystander_->receipt(epoch, good_.vm.id));
+    EXPECT_TRUE(eventually([&] {
+        const auto count = take(hub_->receipts(epoch));
+        return count.confirmed() == 1;
+    }));
+    // Each one beyond the first few waits for a fiftieth of a second; it was given time enough for all.
+    const bool are_all_in = eventually([&] { return audit_count("revocation.receipt") >= kAtOnce; });
+    EXPECT_TRUE(are_all_in);
+    const auto rows = static_cast<double>(audit_count("revocation.receipt"));
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    EXPECT_LE(rows, kAtOnce + 1 + took.count() * 50);
+}
+
+TEST_F(Hostile, WhoSendsAnEndlessSignatureIsDropped) {
+    TestAgent agent = connect(bad_);
+    agent.greet();
+    auto receipt = agent.receipt(Epoch{0}, bad_.vm.id);
+    receipt.signature.resize(129);
+    agent.send(receipt);
+    EXPECT_TRUE(agent.is_closed());
+    EXPECT_TRUE(has_logged("endless signature"));
 }
 
 TEST_F(Hostile, WhoDoesNotReadIsDroppedAndHoldsNobodyUp) {

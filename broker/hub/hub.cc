@@ -97,10 +97,12 @@ void Hub::State::run() {
     asio::co_spawn(io, accept(), asio::detached);
     asio::co_spawn(io, keep_time(), asio::detached);
     name_threads(pool, settings.workers, "lk-hub-work");
+    name_threads(vital_pool, kVitalWorkers, "lk-hub-vital");
     name_threads(step_up_pool, kStepUpWorkers, "lk-hub-step");
     name_threads(look_pool, 1, "lk-hub-look");
     parts.ledger.on_epoch([bell = bell](Epoch) { bell->ring(&State::epoch_moved); });
     parts.ledger.on_policy_change([bell = bell] { bell->ring(&State::policy_changed); });
+    parts.issuer.on_new_ca_keys([bell = bell] { bell->ring(&State::policy_changed); });
     parts.ledger.on_access_taken([bell = bell] { bell->ring(&State::access_taken); });
     asio::post(io, [this] { epoch_moved(); }); // what was committed since open()
     thread = std::thread([this] {
@@ -123,9 +125,11 @@ void Hub::State::stop() {
     });
     if (thread.joinable()) thread.join();
     pool.stop();
+    vital_pool.stop();
     step_up_pool.stop();
     look_pool.stop();
     pool.join();
+    vital_pool.join();
     step_up_pool.join();
     look_pool.join();
     forget_run();

@@ -35,6 +35,7 @@ struct Settings {
     std::size_t max_unauthenticated_per_address = 64;
     std::size_t handshakes_per_second = 300;   // admission.h
     std::size_t queue_bytes = 4 * 1024 * 1024; // waiting for one agent; over it the agent is dropped
+    std::size_t events_at_once = 4096;         // of one agent, that become audit rows; then 50 a second
     unsigned workers = 4;
     bool shares_ledger = false;                   // other brokers write to it too
     std::string address;                          // by which others know this one; for people

@@ -20,9 +20,8 @@ namespace latchkey::hub {
 inline constexpr unsigned kMaxFetchesAtOnce = 8;       // being judged; one VM must not fill the pool
 inline constexpr std::size_t kMaxFetchesWaiting = 256; // an agent has no more open
 inline constexpr unsigned kMaxStepUpsAtOnce = 4;       // one VM must not keep the others from being judged
-// Session events become audit rows: a VM may write as many at once (what it kept while we were away), then so
-// many a second; it is not listened to meanwhile.
-inline constexpr double kMaxEventsAtOnce = 4096;
+// Session events, receipts and reports become audit rows: a VM may write Settings::events_at_once of them (what
+// it kept while we were away), then so many a second; it is not listened to meanwhile.
 inline constexpr double kEventsPerSecond = 50;
 inline constexpr std::size_t kMaxSessionsNamed = 65536; // of one VM, when it comes back
 inline constexpr Micros kLeaveTime =
@@ -57,7 +56,7 @@ struct Link {
     unsigned fetches = 0;        // being judged
     std::deque<protocol::Fetch> waiting_fetches;
     unsigned step_ups = 0; // being judged
-    double event_tokens = kMaxEventsAtOnce;
+    double event_tokens = 0;
     Micros events_filled_at;
 
     std::optional<std::uint64_t> frames_when_elsewhere; // when another broker was last seen to have it

@@ -55,7 +55,7 @@ asio::awaitable<void> Hub::State::look_and_beat() {
             LK_CHECK(
                 parts.ledger.write([&](ledger::Transaction& t) { return ledger::note_broker(t, own_run); }));
         }
-        return parts.ledger.read([&](ledger::Transaction& t) -> Result<Seen> {
+        return parts.ledger.read_now([&](ledger::Transaction& t) -> Result<Seen> {
             LK_TRY(epoch, ledger::current_epoch(t));
             LK_TRY(placed, read_placed(t));
             Seen seen{at, epoch, std::move(placed), {}};

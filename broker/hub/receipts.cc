@@ -2,8 +2,12 @@
 // Receipts: verified against the VM's key and written on the pool, many in one transaction; then those who
 // wait are told.
 #include <algorithm>
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
 
 #include "broker/hub/offload.h"
 #include "broker/hub/state.h"
@@ -14,13 +18,17 @@ namespace latchkey::hub {
 namespace {
 
 constexpr std::size_t kReceiptsAtOnce = 256;
-constexpr unsigned kWriters = 2;
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kMaxTrouble = 1024;
+constexpr std::size_t kMaxSignature = 128; // an ed25519 one is smaller by far
+constexpr std::chrono::seconds kWriteAgain{1};
+constexpr unsigned kMostTries = 60;
 
 struct Checked {
     std::shared_ptr<const ledger::Vm> vm;
     protocol::Receipt receipt;
     bool is_genuine = false;
+    Status written = {};
 };
 
 // Epoch 0 is where a new broker stands: there is nothing to record of it.
@@ -29,22 +37,31 @@ bool is_due(const Checked& one) {
 }
 
 // All in one transaction; where one of them cannot be written (its VM was removed just now), each in its own.
-Status write_all(ledger::Ledger& ledger, const std::vector<Checked>& checked) {
+Status write_all(ledger::Ledger& ledger, std::vector<Checked>& checked) {
     const Status together = ledger.write([&](ledger::Transaction& t) -> Status {
         for (const Checked& one : checked) {
             if (is_due(one)) LK_CHECK(ledger::record_receipt(t, one.vm->id, one.receipt));
         }
         return {};
     });
-    if (together || together.error().code == Code::kUnavailable) return together;
+    if (together) return together;
+    const bool is_store_away = together.error().code == Code::kUnavailable;
     Status last;
-    for (const Checked& one : checked) {
+    for (Checked& one : checked) {
         if (!is_due(one)) continue;
-        const Status written = ledger.write(
-            [&](ledger::Transaction& t) { return ledger::record_receipt(t, one.vm->id, one.receipt); });
-        if (!written && written.error().code != Code::kNotFound) last = written;
+        const auto write_one = [&](ledger::Transaction& t) {
+            return ledger::record_receipt(t, one.vm->id, one.receipt);
+        };
+        one.written = is_store_away ? together : ledger.write(write_one);
+        if (!one.written && one.written.error().code == Code::kNotFound) one.written = {};
+        if (!one.written) last = one.written;
     }
     return last;
+}
+
+// It will never be written, whenever it is tried.
+bool is_hopeless(const Error& error) {
+    return error.code == Code::kRefused || error.code == Code::kTooLarge;
 }
 
 } // namespace
@@ -55,8 +72,10 @@ Status Hub::State::take_receipt(const LinkPtr& link, const protocol::Frame& fram
     if (receipt.epoch > link->sent_epoch) return fail(Code::kRefused, "a receipt for what was not sent");
     if (receipt.trouble.size() > kMaxTrouble * 2)
         return fail(Code::kTooLarge, "a receipt with an endless complaint");
-    receipts.push_back({link, std::move(receipt)});
-    if (receipt_writers < kWriters) {
+    if (receipt.signature.size() > kMaxSignature)
+        return fail(Code::kTooLarge, "a receipt with an endless signature");
+    receipts.push_back({link, std::move(receipt), 0});
+    if (receipt_writers < kReceiptWriters) {
         ++receipt_writers;
         asio::co_spawn(io, write_receipts(), asio::detached);
     }
@@ -65,13 +84,13 @@ Status Hub::State::take_receipt(const LinkPtr& link, const protocol::Frame& fram
 
 asio::awaitable<void> Hub::State::write_receipts() {
     while (!receipts.empty()) {
-        const std::size_t count = std::min(receipts.size(), kReceiptsAtOnce);
-        const auto end = receipts.begin() + static_cast<std::ptrdiff_t>(count);
-        std::vector<Pending> batch(std::make_move_iterator(receipts.begin()), std::make_move_iterator(end));
-        receipts.erase(receipts.begin(), end);
+        std::vector<Pending> batch;
+        while (!receipts.empty() && batch.size() < kReceiptsAtOnce) {
+            batch.push_back(std::move(receipts.front()));
+            receipts.pop_front();
+        }
         const auto checked = std::make_shared<std::vector<Checked>>();
-        for (Pending& pending : batch)
-            checked->push_back({pending.link->vm, std::move(pending.receipt), false});
+        for (const Pending& pending : batch) checked->push_back({pending.link->vm, pending.receipt});
         auto write_down = [this, checked]() -> Status {
             for (Checked& one : *checked) {
                 const auto key = ledger::public_key_of(one.vm->key);
@@ -81,12 +100,12 @@ asio::awaitable<void> Hub::State::write_receipts() {
             return write_all(parts.ledger, *checked);
         };
 
-        const Status written = co_await offload(pool, std::move(write_down));
-        if (!written) {
+        const Status written = co_await offload(vital_pool, std::move(write_down));
+        if (!written)
             log(LogLevel::kError, "fail to record receipts why=\"" + written.error().line() + "\"");
-            continue;
-        }
         std::vector<Board::Receipt> confirmed;
+        std::vector<Pending> again;
+        std::vector<LinkPtr> must_close;
         for (std::size_t i = 0; i < batch.size(); ++i) {
             const LinkPtr& link = batch[i].link;
             const Checked& one = (*checked)[i];
@@ -95,18 +114,27 @@ asio::awaitable<void> Hub::State::write_receipts() {
                 link->tls->close();
                 continue;
             }
+            if (!one.written) { // what an agent has told it does not tell again over this connection
+                const bool is_last = is_hopeless(one.written.error()) || ++batch[i].tries >= kMostTries;
+                if (is_last) link->tls->close();
+                if (link->tls->is_open()) again.push_back(std::move(batch[i]));
+                continue;
+            }
             confirmed.push_back({one.vm->id, one.receipt.epoch, !one.receipt.trouble.empty()});
             if (link->trouble != one.receipt.trouble) {
                 link->trouble = one.receipt.trouble;
                 link->is_seen_due = true;
             }
+            if (link->is_leaving && one.receipt.epoch >= link->sent_epoch) must_close.push_back(link);
         }
         board.confirm(confirmed, parts.clock.now());
         figures.confirmed(confirmed, parts.clock.now());
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            const LinkPtr& link = batch[i].link;
-            if (link->is_leaving && (*checked)[i].receipt.epoch >= link->sent_epoch) link->tls->close();
-        }
+        for (const LinkPtr& link : must_close) link->tls->close();
+        if (again.empty()) continue;
+        receipts.insert(receipts.begin(), std::make_move_iterator(again.begin()),
+                        std::make_move_iterator(again.end()));
+        asio::steady_timer pause(io, kWriteAgain);
+        co_await pause.async_wait(kAwait);
     }
     --receipt_writers;
 }

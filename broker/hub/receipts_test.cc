@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <functional>
+#include <future>
+#include <vector>
+
 #include "broker/hub/hub_for_tests.h"
 #include "broker/ledger/revocations.h"
 #include "broker/ledger/vms.h"
@@ -56,6 +61,64 @@ TEST_F(Revoking, ReachesEveryAgentAndCountsTheirReceipts) {
     EXPECT_EQ(rows[0].vm_name, db.vm.name);
 }
 
+// Whose end lets go what it holds up.
+class Gate {
+public:
+    ~Gate() { open_.set_value(); }
+    std::function<void()> waiter() const {
+        return [opened = opened_] { opened.wait(); };
+    }
+
+private:
+    std::promise<void> open_;
+    std::shared_future<void> opened_ = open_.get_future().share();
+};
+
+TEST_F(Revoking, WaitsForNoSignerThatHangs) {
+    const Member web = add_member("web-7");
+    const Member db = add_member("db-1");
+    const int all_workers = static_cast<int>(Settings().workers);
+    std::vector<ledger::Person> people;
+    for (int i = 0; i <= all_workers; ++i) {
+        people.push_back(add_person("user" + std::to_string(i)));
+        grant(people.back(), "*", {"deploy"});
+    }
+    TestAgent agent = connect(web);
+    agent.greet();
+    TestAgent asking = connect(db);
+    asking.greet();
+    const Gate gate;
+    signer_.meanwhile = gate.waiter();
+    for (const ledger::Person& person : people) asking.send(fetch_of(person, "deploy"));
+    ASSERT_TRUE(eventually([&] { return signer_.signatures == all_workers; }));
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    EXPECT_EQ(agent.receive<protocol::Revoke>().epoch, epoch);
+    agent.send(agent.receipt(epoch, web.vm.id));
+    EXPECT_TRUE(eventually([&] { return stored(epoch).size() == 1; }));
+}
+
+TEST_F(Revoking, WaitsForNoLongReads) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    std::atomic<unsigned> reading = 0;
+    std::vector<std::future<void>> readers;
+    const Gate gate; // opens before they are waited for
+    for (int i = 0; i < 8; ++i) {
+        readers.push_back(std::async(std::launch::async, [&, wait = gate.waiter()] {
+            take(read([&](Transaction&) -> Status {
+                ++reading;
+                wait();
+                return {};
+            }));
+        }));
+    }
+    const unsigned in_turn = ledger::is_on_postgres() ? 1 : 3; // the fixture's, without the one that is kept
+    ASSERT_TRUE(eventually([&] { return reading >= in_turn; }));
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    EXPECT_EQ(agent.receive<protocol::Revoke>().epoch, epoch);
+}
+
 TEST_F(Revoking, IsNotConfirmedByAReceiptThatAnotherKeySigned) {
     const Member web = add_member("web-7");
     TestAgent agent = connect(web);
@@ -69,6 +132,28 @@ TEST_F(Revoking, IsNotConfirmedByAReceiptThatAnotherKeySigned) {
     EXPECT_TRUE(has_logged("refuse receipt vm=web-7"));
     EXPECT_THAT(stored(epoch), IsEmpty());
     EXPECT_EQ(take(hub_->receipts(epoch)).confirmed(), 0u);
+}
+
+TEST_F(Revoking, IsConfirmedThoughItsReceiptCouldNotBeWrittenAtFirst) {
+    const Member web = add_member("web-7");
+    TestAgent agent = connect(web);
+    agent.greet();
+    const Epoch epoch = revoke_bob().revocation.epoch;
+    agent.receive<protocol::Revoke>();
+    const auto rename = [&](std::string_view statement) { // where a reader of that moment locks it, again
+        return eventually([&] {
+            const auto connection = store_->connect();
+            return connection && (*connection)->run(statement, {});
+        });
+    };
+    ASSERT_TRUE(rename("ALTER TABLE receipts RENAME TO hidden"));
+    agent.send(agent.receipt(epoch, web.vm.id));
+    ASSERT_TRUE(eventually([&] { return has_logged("fail to record receipts"); }));
+    EXPECT_FALSE(hub_->wait_receipts(epoch, clock_.monotonic())) << "it is not durable";
+    ASSERT_TRUE(rename("ALTER TABLE hidden RENAME TO receipts"));
+    EXPECT_TRUE(hub_->wait_receipts(epoch, clock_.monotonic() + from_seconds(20)));
+    EXPECT_THAT(stored(epoch), SizeIs(1));
+    EXPECT_TRUE(hub_->connected(web.vm.id));
 }
 
 TEST_F(Revoking, IsNotConfirmedByAReceiptWhoseCountsWereAltered) {

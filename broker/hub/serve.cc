@@ -296,6 +296,7 @@ asio::awaitable<Status> Hub::State::hear(LinkPtr link, protocol::Frame frame) {
         }
         case protocol::Type::kReceipt:
             if (link->is_naming) co_await close_unnamed(link);
+            co_await pace(link);
             co_return take_receipt(link, frame);
         case protocol::Type::kSessionEvent: {
             auto event = protocol::decode<protocol::SessionEvent>(frame);
@@ -342,7 +343,8 @@ asio::awaitable<void> Hub::State::pace(LinkPtr link) {
     const Micros now = parts.clock.monotonic();
     if (link->events_filled_at.value == 0) link->events_filled_at = now;
     const double seconds = static_cast<double>((now - link->events_filled_at).value) / 1e6;
-    link->event_tokens = std::min(kMaxEventsAtOnce, link->event_tokens + seconds * kEventsPerSecond);
+    link->event_tokens = std::min(static_cast<double>(settings.events_at_once),
+                                  link->event_tokens + seconds * kEventsPerSecond);
     link->events_filled_at = now;
     if (link->event_tokens < 1) {
         asio::steady_timer pause(io, std::chrono::microseconds(static_cast<int>(1e6 / kEventsPerSecond)));

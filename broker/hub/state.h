@@ -34,6 +34,8 @@
 namespace latchkey::hub {
 
 inline constexpr unsigned kStepUpWorkers = 4;
+inline constexpr unsigned kReceiptWriters = 2;
+inline constexpr unsigned kVitalWorkers = kReceiptWriters + 1; // and one for what goes to all
 inline constexpr double kBurstShare = 8; // an eighth of a second's handshakes at once
 
 using SslContextHandle = UniqueHandle<SSL_CTX, SSL_CTX_free>;
@@ -44,6 +46,7 @@ struct Hub::State {
           settings(std::move(chosen)),
           io(1),
           pool(settings.workers),
+          vital_pool(kVitalWorkers),
           step_up_pool(kStepUpWorkers),
           look_pool(1),
           acceptor(io),
@@ -168,6 +171,7 @@ struct Hub::State {
 
     asio::io_context io;
     asio::thread_pool pool;
+    asio::thread_pool vital_pool;   // revocations and receipts: a signer that hangs holds `pool` up
     asio::thread_pool step_up_pool; // of its own: a factor's plugin may take its time
     asio::thread_pool look_pool;    // one thread: heartbeats wait for nobody's fetch
     asio::ip::tcp::acceptor acceptor;
@@ -216,8 +220,9 @@ struct Hub::State {
     struct Pending {
         LinkPtr link;
         protocol::Receipt receipt;
+        unsigned tries = 0; // to write it
     };
-    std::vector<Pending> receipts; // not yet verified and written
+    std::deque<Pending> receipts; // not yet verified and written
     unsigned receipt_writers = 0;
 };
 
