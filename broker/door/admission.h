@@ -7,8 +7,6 @@
 // many may be without their second factor at once, and of one key and one account so many may be logged in:
 // no login, stolen or not, takes the places of all others. Any thread; outlives its tickets.
 
-#include <sys/socket.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -24,11 +22,6 @@
 #include "core/base/unique_handle.h"
 
 namespace latchkey::door {
-
-// "192.0.2.1", "2001:db8::1"; empty where the family is another.
-std::string address_text(const sockaddr_storage& address);
-// What is counted together: the IPv4 address, the IPv6 /64.
-std::string address_group(const sockaddr_storage& address);
 
 // How long the peer has owed us its next word, by the kernel's clocks; 0 where it waits for ours.
 Micros silence_of(int socket);

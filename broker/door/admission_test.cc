@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "broker/door/lobby.h"
+#include "broker/listen/address_group.h"
 
 namespace latchkey::door {
 namespace {

@@ -17,6 +17,8 @@
 #include <exception>
 #include <utility>
 
+#include "broker/listen/address_group.h"
+
 namespace latchkey::door {
 namespace {
 

@@ -3,11 +3,13 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <chrono>
+#include <cstring>
 
 #include "broker/hub/await.h"
 #include "broker/hub/offload.h"
 #include "broker/hub/state.h"
 #include "broker/ledger/vms.h"
+#include "broker/listen/address_group.h"
 
 namespace latchkey::hub {
 namespace {
@@ -29,7 +31,7 @@ struct Note {
 
 } // namespace
 
-bool Hub::State::has_room(const std::string& address) {
+bool Hub::State::has_room(const std::string& group) {
     if (links.size() >= settings.max_agents) {
         const Micros now = parts.clock.monotonic();
         if (!said_full_at || now - *said_full_at > kSayFullEvery) {
@@ -40,13 +42,16 @@ bool Hub::State::has_room(const std::string& address) {
         }
         return false;
     }
-    const auto of_address = waiting.find(address);
-    return waiting_count < settings.max_unauthenticated &&
-           (of_address == waiting.end() || of_address->second < settings.max_unauthenticated_per_address);
+    const auto of_group = waiting.find(group);
+    return of_group == waiting.end() || of_group->second < settings.max_unauthenticated_per_address;
 }
 
 asio::awaitable<void> Hub::State::turn() {
     asio::steady_timer pause(io);
+    while (waiting_count >= settings.max_unauthenticated && acceptor.is_open()) {
+        pause.expires_after(std::chrono::microseconds(kLongestTurn.value));
+        co_await pause.async_wait(kAwait);
+    }
     for (Micros left = handshakes.take(parts.clock.monotonic()); left.value > 0 && acceptor.is_open();
          left = handshakes.take(parts.clock.monotonic())) {
         pause.expires_after(std::chrono::microseconds(std::min(left, kLongestTurn).value));
@@ -63,25 +68,34 @@ asio::awaitable<void> Hub::State::accept() {
             co_await pause.async_wait(kAwait);
             continue;
         }
-        if (has_left(socket.native_handle())) continue;
-        boost::system::error_code ignored;
-        const std::string address = socket.remote_endpoint(ignored).address().to_string();
-        if (!has_room(address)) continue; // closed by its destructor
+        const auto peer = socket.remote_endpoint(error);
+        if (error || has_left(socket.native_handle())) {
+            figures.connections.left.add();
+            continue;
+        }
+        sockaddr_storage address{};
+        std::memcpy(&address, peer.data(), peer.size());
+        std::string group = address_group(address);
+        if (!has_room(group)) {
+            figures.connections.no_room.add();
+            continue; // closed by its destructor
+        }
         co_await turn();
         if (!acceptor.is_open()) co_return;
         auto link = std::make_shared<Link>(
             std::make_shared<TlsConnection>(std::move(socket), tls.get(), settings.queue_bytes));
-        asio::co_spawn(io, hold(std::move(link), address), asio::detached);
+        link->address = address_text(address);
+        link->group = std::move(group);
+        asio::co_spawn(io, hold(std::move(link)), asio::detached);
     }
 }
 
-asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
-    link->address = address;
+asio::awaitable<void> Hub::State::hold(LinkPtr link) {
     link->heard_at = parts.clock.monotonic();
     link->event_tokens = static_cast<double>(settings.events_at_once);
     link->due = link->heard_at + settings.handshake_deadline;
     links.insert(link);
-    ++waiting[address];
+    ++waiting[link->group];
     ++waiting_count;
 
     const Status spoken = co_await converse(link);
@@ -90,7 +104,11 @@ asio::awaitable<void> Hub::State::hold(LinkPtr link, std::string address) {
     links.erase(link);
     if (!link->is_welcome) { // else it left the waiting ones at its Welcome
         --waiting_count;
-        if (--waiting[address] == 0) waiting.erase(address);
+        if (--waiting[link->group] == 0) waiting.erase(link->group);
+        (link->was_refused ? figures.connections.refused
+         : link->was_late  ? figures.connections.timed_out
+                           : figures.connections.left)
+            .add();
         if (link->vm)
             log_of(LogLevel::kWarn, *link->vm, "refuse agent", " why=\"" + spoken.error().line() + "\"");
         co_return;
@@ -126,6 +144,7 @@ asio::awaitable<void> Hub::State::keep_time() {
             const bool is_late = link->due && now > *link->due;
             const bool is_silent =
                 now - link->heard_at > Micros{settings.heartbeat.value * kSilentHeartbeats};
+            link->was_late = link->was_late || is_late;
             if (is_late || (link->is_welcome && is_silent)) link->tls->close();
         }
         beat_when_due(now);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/hub/admission.h"
 
-#include <sys/socket.h>
+#include <poll.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 
 namespace latchkey::hub {
@@ -32,9 +31,8 @@ int backlog_for(std::size_t handshakes_per_second) {
 }
 
 bool has_left(int socket) {
-    char byte = 0;
-    const ssize_t got = ::recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+    pollfd entry{socket, POLLRDHUP, 0}; // whatever it has sent before that
+    return ::poll(&entry, 1, 0) == 1 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 } // namespace latchkey::hub

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/hub/admission.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstring>
+#include <set>
+#include <string>
+#include <thread>
 
 #include "broker/hub/hub_for_tests.h"
+#include "broker/listen/address_group.h"
 
 namespace latchkey::hub {
 namespace {
@@ -52,6 +59,33 @@ TEST(Admission, KnowsWhoHasLeft) {
     ASSERT_EQ(::read(ours.get(), &byte, 1), 1) << "which is still there";
     theirs.reset();
     EXPECT_TRUE(has_left(ours.get()));
+}
+
+TEST(Admission, KnowsThatWhoHasSpokenHasLeft) { // as a client of TLS, which speaks first
+    std::array<int, 2> pair{};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair.data()), 0);
+    const UniqueFd ours(pair[0]);
+    UniqueFd theirs(pair[1]);
+    ASSERT_EQ(::write(theirs.get(), "x", 1), 1);
+    EXPECT_FALSE(has_left(ours.get()));
+    theirs.reset();
+    EXPECT_TRUE(has_left(ours.get())) << "though what it said is there still";
+}
+
+TEST(Admission, CountsAnIpv6NetworkAsOne) {
+    const auto group_of = [](const std::string& text) {
+        sockaddr_storage storage{};
+        sockaddr_in6 v6{};
+        v6.sin6_family = AF_INET6;
+        EXPECT_EQ(::inet_pton(AF_INET6, text.c_str(), &v6.sin6_addr), 1);
+        std::memcpy(&storage, &v6, sizeof v6);
+        return address_group(storage);
+    };
+    std::set<std::string> groups;
+    for (int i = 1; i <= 65; ++i) groups.insert(group_of("2001:db8:1:2::" + std::to_string(i)));
+    EXPECT_EQ(groups.size(), 1U);
+    EXPECT_FALSE(groups.contains(group_of("2001:db8:1:3::1")));
+    EXPECT_NE(group_of("::ffff:192.0.2.1"), group_of("::ffff:192.0.2.2")) << "each IPv4 address is its own";
 }
 
 class Paced : public HubTest {};

@@ -27,8 +27,8 @@ enum class Wanted : std::uint8_t { kNew = 1, kAll };
 // everything in force. kConflict where `from` lies above the ledger's epoch: the ledger was rolled back.
 Result<CatchUp> read_catch_up(ledger::Transaction& t, Epoch from, Wanted wanted = Wanted::kNew);
 
-// The same for a broker that has told its agents of `told`, read from this ledger before: where its epoch lies
-// below that now, the ledger was set back, and the answer bears this epoch and nothing else.
+// The same for a broker that has told its agents of `told`, read from this ledger before: where its epoch
+// lies below that now, the ledger was set back, and the answer bears this epoch and nothing else.
 Result<CatchUp> read_news(ledger::Transaction& t, Epoch told, Epoch from, Wanted wanted = Wanted::kNew);
 
 // The Revoke messages for it, each well under the frame limit, `last` on the final one; at least one. Entries

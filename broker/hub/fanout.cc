@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What goes to all agents: revocations as they commit, trust as policy changes.
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 
@@ -33,7 +31,7 @@ void Hub::State::epoch_moved() {
         return;
     }
     is_pushing = true;
-    asio::co_spawn(io, push_revocations(), asio::detached);
+    spawn_vital(push_revocations(), "push_revocations");
 }
 
 // Read once, encoded once, written to all. Revocations that commit meanwhile go out in the next round.
@@ -104,7 +102,7 @@ void Hub::State::policy_changed() {
         return;
     }
     is_trusting = true;
-    asio::co_spawn(io, push_trust(), asio::detached);
+    spawn_vital(push_trust(), "push_trust");
 }
 
 // Held grants may say too much: every agent asks again before it serves one.

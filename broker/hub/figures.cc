@@ -72,6 +72,14 @@ void Hub::describe(metrics::Registry& registry) const {
                  figures.epoch);
     registry.add("latchkey_hub_unwelcome_connections", "Connections that are not an agent's yet.",
                  figures.unwelcome);
+    const std::string connections = "latchkey_hub_connections_total";
+    const std::string of_connections = "Connections to the hub, by what became of them up to the Welcome.";
+    const auto& became = figures.connections;
+    registry.add(connections, of_connections, became.welcome, {{"outcome", "welcome"}});
+    registry.add(connections, of_connections, became.refused, {{"outcome", "refused"}});
+    registry.add(connections, of_connections, became.left, {{"outcome", "left"}});
+    registry.add(connections, of_connections, became.no_room, {{"outcome", "no_room"}});
+    registry.add(connections, of_connections, became.timed_out, {{"outcome", "timed_out"}});
     registry.add("latchkey_hub_waiting_fetches", "Questions of VMs that wait behind others of the same VM.",
                  figures.fetches_waiting);
     registry.add("latchkey_hub_queued_bytes", "Bytes that wait to be sent to agents.", figures.queued_bytes);

@@ -6,8 +6,8 @@
 #include <signal.h>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <exception>
 #include <latch>
 
 #include "broker/hub/state.h"
@@ -70,6 +70,14 @@ bool Hub::State::log_of(LogLevel level, const ledger::Vm& vm, const std::string&
     return true;
 }
 
+void Hub::State::spawn_vital(asio::awaitable<void> loop, const char* name) {
+    asio::co_spawn(io, std::move(loop), [this, name](const std::exception_ptr& problem) {
+        if (!problem) return;
+        log(LogLevel::kError, std::string("fail loop=") + name + " why=exception; restarting");
+        std::terminate();
+    });
+}
+
 Status Hub::State::open() {
     tls.reset(SSL_CTX_new(TLS_server_method()));
     if (!tls) {
@@ -94,8 +102,8 @@ Status Hub::State::open() {
 }
 
 void Hub::State::run() {
-    asio::co_spawn(io, accept(), asio::detached);
-    asio::co_spawn(io, keep_time(), asio::detached);
+    spawn_vital(accept(), "accept");
+    spawn_vital(keep_time(), "keep_time");
     name_threads(pool, settings.workers, "lk-hub-work");
     name_threads(vital_pool, kVitalWorkers, "lk-hub-vital");
     name_threads(step_up_pool, kStepUpWorkers, "lk-hub-step");

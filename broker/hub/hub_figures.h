@@ -16,6 +16,13 @@ struct HubFigures {
     metrics::Gauge unwelcome;       // connections that are not an agent's yet
     metrics::Gauge fetches_waiting; // of all agents, beyond those being judged
     metrics::Gauge queued_bytes;    // to all agents
+    struct {                        // what became of each connection up to its Welcome
+        metrics::Counter welcome;
+        metrics::Counter refused;
+        metrics::Counter left;
+        metrics::Counter no_room;
+        metrics::Counter timed_out;
+    } connections;
     metrics::Counter revocations;
     metrics::Counter receipts;
     metrics::Counter receipts_in_trouble;

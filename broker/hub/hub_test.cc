@@ -563,6 +563,25 @@ TEST_F(TrustPush, TellsAVmWhatItGatesOnceThatChanges) {
     EXPECT_EQ(other.receive<protocol::Grant>().decision, GrantDecision::kDeny);
 }
 
+TEST_F(TrustPush, TellsTheCaKeyThatTookTheOldOnesPlace) {
+    const Member web = add_member("web-7");
+    const auto bob = add_person("bob");
+    grant(bob, "web-*", {"deploy"});
+    TestAgent agent = connect(web);
+    EXPECT_THAT(agent.greet().trust.ca_keys, ElementsAre(ledger::ca_key().public_key().blob()));
+    signer_.has_new_key = true;
+    agent.send(fetch_of(bob, "deploy")); // which makes the issuer find out
+    for (int i = 0; i < 2; ++i) {        // the grant, and in whichever order the trust
+        const auto frame = agent.receive();
+        ASSERT_TRUE(frame);
+        if (frame->type != protocol::Type::kTrust) continue;
+        EXPECT_THAT(take(protocol::decode<protocol::Trust>(*frame)).trust.ca_keys,
+                    ElementsAre(signer_.key().public_key().blob()));
+        return;
+    }
+    FAIL() << "the VM was not told";
+}
+
 TEST_F(TrustPush, AsksForARefreshOnceAccessWasTaken) {
     const Member web = add_member("web-7");
     const auto bob = add_person("bob");

@@ -20,8 +20,8 @@ namespace latchkey::hub {
 inline constexpr unsigned kMaxFetchesAtOnce = 8;       // being judged; one VM must not fill the pool
 inline constexpr std::size_t kMaxFetchesWaiting = 256; // an agent has no more open
 inline constexpr unsigned kMaxStepUpsAtOnce = 4;       // one VM must not keep the others from being judged
-// Session events, receipts and reports become audit rows: a VM may write Settings::events_at_once of them (what
-// it kept while we were away), then so many a second; it is not listened to meanwhile.
+// Session events, receipts and reports become audit rows: a VM may write Settings::events_at_once of them
+// (what it kept while we were away), then so many a second; it is not listened to meanwhile.
 inline constexpr double kEventsPerSecond = 50;
 inline constexpr std::size_t kMaxSessionsNamed = 65536; // of one VM, when it comes back
 inline constexpr Micros kLeaveTime =
@@ -37,6 +37,7 @@ struct Link {
 
     std::shared_ptr<TlsConnection> tls;
     std::string address;       // the peer's, without port
+    std::string group;         // as which it is counted until its Welcome
     std::optional<Micros> due; // monotonic: closed unless done by then (handshake, or its leaving)
     Micros heard_at;           // monotonic: the last frame
     std::uint64_t frames = 0;  // heard since its Welcome
@@ -47,6 +48,8 @@ struct Link {
 
     std::uint64_t policy_seen = 0; // State::policy_changes when the ledger was first asked about it
 
+    bool was_refused = false;
+    bool was_late = false;       // over `due`
     bool is_welcome = false;     // counted as connected
     bool has_step_up = false;    // its agent asks about sudo
     bool is_catching_up = false; // revocations of its Welcome are still being queued
@@ -59,7 +62,8 @@ struct Link {
     double event_tokens = 0;
     Micros events_filled_at;
 
-    std::optional<std::uint64_t> frames_when_elsewhere; // when another broker was last seen to have it
+    std::optional<std::uint64_t> frames_when_elsewhere; // when another broker was seen to have it of late
+    unsigned looks_since_elsewhere = 0;
 
     // Until its first receipt or heartbeat it names the sessions that it has.
     bool is_naming = true;

@@ -3,8 +3,6 @@
 // of every revocation", so it goes out only behind a look at the ledger and bears the moment when that began:
 // the agents of a broker that was cut off from its database, or stopped for a while, hear none and leave it.
 #include <algorithm>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <utility>
 
@@ -33,12 +31,12 @@ void Hub::State::beat_when_due(Micros now) {
     if (!settings.shares_ledger) places_due.clear();
     if (!places_due.empty() && !is_placing) {
         is_placing = true;
-        asio::co_spawn(io, write_places(), asio::detached);
+        spawn_vital(write_places(), "write_places");
     }
     if (is_looking || is_set_back || now < next_beat) return;
     is_looking = true;
     next_beat = now + settings.heartbeat;
-    asio::co_spawn(io, look_and_beat(), asio::detached);
+    spawn_vital(look_and_beat(), "look_and_beat");
 }
 
 asio::awaitable<void> Hub::State::look_and_beat() {
@@ -112,9 +110,8 @@ void Hub::State::see_set_back(Epoch told, Epoch found) {
     is_set_back = true;
     due_beat.reset();
     board.set_back(found);
-    log(LogLevel::kError, "refuse agents told_epoch=" + std::to_string(told.value) +
-                              " ledger_epoch=" + std::to_string(found.value) + " why=\"" +
-                              set_back_error().line() + "\"");
+    log(LogLevel::kError, "refuse agents told_epoch=" + std::to_string(told.value) + " ledger_epoch=" +
+                              std::to_string(found.value) + " why=\"" + set_back_error().line() + "\"");
     for (const auto& [vm, link] : agents) link->tls->close(); // they come again, and are refused
     ledger::AuditEvent event{.actor = "latchkeyd",
                              .action = "hub.rollback",
@@ -130,6 +127,7 @@ void Hub::State::take_placed(const std::vector<ledger::PlacedVm>& placed) {
     if (!settings.shares_ledger) return;
     board.set_elsewhere(placed, own_run.id);
     std::unordered_set<std::uint64_t> known;
+    std::unordered_set<std::uint64_t> elsewhere;
     for (const ledger::PlacedVm& one : placed) {
         const auto found = agents.find(one.vm.value);
         if (one.broker == own_run.id) {
@@ -137,9 +135,12 @@ void Hub::State::take_placed(const std::vector<ledger::PlacedVm>& placed) {
             if (found == agents.end()) places_due.emplace(one.vm.value, Place::kGone);
         } else if (found != agents.end() && one.is_alive) {
             look_for_clone(found->second);
+            elsewhere.insert(one.vm.value);
         }
     }
     for (const auto& [vm, link] : agents) {
+        // Two brokers that look at the same moment see it elsewhere in turns.
+        if (!elsewhere.contains(vm) && ++link->looks_since_elsewhere > 1) link->frames_when_elsewhere.reset();
         if (!known.contains(vm)) places_due.emplace(vm, place_of(*link));
     }
 }
@@ -148,6 +149,7 @@ void Hub::State::take_placed(const std::vector<ledger::PlacedVm>& placed) {
 // still, and then its key is on two machines.
 void Hub::State::look_for_clone(const LinkPtr& link) {
     const auto before = std::exchange(link->frames_when_elsewhere, link->frames);
+    link->looks_since_elsewhere = 0;
     if (!before || *before == link->frames || !link->tls->is_open()) return;
     const std::string line = "two machines have this VM's identity: " + link->address +
                              " is connected here, another one to another broker";

@@ -3,8 +3,6 @@
 // wait are told.
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
@@ -77,7 +75,7 @@ Status Hub::State::take_receipt(const LinkPtr& link, const protocol::Frame& fram
     receipts.push_back({link, std::move(receipt), 0});
     if (receipt_writers < kReceiptWriters) {
         ++receipt_writers;
-        asio::co_spawn(io, write_receipts(), asio::detached);
+        spawn_vital(write_receipts(), "write_receipts");
     }
     return {};
 }
@@ -101,8 +99,7 @@ asio::awaitable<void> Hub::State::write_receipts() {
         };
 
         const Status written = co_await offload(vital_pool, std::move(write_down));
-        if (!written)
-            log(LogLevel::kError, "fail to record receipts why=\"" + written.error().line() + "\"");
+        if (!written) log(LogLevel::kError, "fail to record receipts why=\"" + written.error().line() + "\"");
         std::vector<Board::Receipt> confirmed;
         std::vector<Pending> again;
         std::vector<LinkPtr> must_close;

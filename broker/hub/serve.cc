@@ -50,6 +50,7 @@ asio::awaitable<Status> Hub::State::refuse(LinkPtr link, Error error) {
     message.code = std::string(info(error.code).name);
     message.message = error.message;
     message.next = error.next;
+    link->was_refused = true;
     link->send(message);
     link->tls->finish();
     link->due = parts.clock.monotonic() + kReadTime;
@@ -211,7 +212,8 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     link->is_welcome = true;
     link->is_catching_up = true;
     --waiting_count;
-    if (--waiting[link->address] == 0) waiting.erase(link->address);
+    if (--waiting[link->group] == 0) waiting.erase(link->group);
+    figures.connections.welcome.add();
     LinkPtr& place = agents[vm.id.value];
     if (place) place->tls->close(); // the same VM, back before we knew that it was gone
     place = link;

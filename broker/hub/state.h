@@ -36,7 +36,7 @@ namespace latchkey::hub {
 inline constexpr unsigned kStepUpWorkers = 4;
 inline constexpr unsigned kReceiptWriters = 2;
 inline constexpr unsigned kVitalWorkers = kReceiptWriters + 1; // and one for what goes to all
-inline constexpr double kBurstShare = 8; // an eighth of a second's handshakes at once
+inline constexpr double kBurstShare = 8;                       // an eighth of a second's handshakes at once
 
 using SslContextHandle = UniqueHandle<SSL_CTX, SSL_CTX_free>;
 
@@ -61,14 +61,17 @@ struct Hub::State {
     void log(LogLevel level, const std::string& line) const {
         if (parts.log) parts.log(level, line);
     }
+    // A loop that the hub cannot do without: an exception out of it (memory is out) ends the broker, whose
+    // restart somebody sees.
+    void spawn_vital(asio::awaitable<void> loop, const char* name);
     // "what vm=NAME more", where that VM has not made us write too much of late. True where it was written.
     bool log_of(LogLevel level, const ledger::Vm& vm, const std::string& what, const std::string& more);
 
     // accept.cc
     asio::awaitable<void> accept();
-    bool has_room(const std::string& address);                     // for one more connection from there
-    asio::awaitable<void> turn();                                  // until one more handshake is due
-    asio::awaitable<void> hold(LinkPtr link, std::string address); // a connection from its start to its end
+    bool has_room(const std::string& group);  // for one more connection from there
+    asio::awaitable<void> turn();             // until strangers are few enough, and one more handshake is due
+    asio::awaitable<void> hold(LinkPtr link); // a connection from its start to its end
     asio::awaitable<void> keep_time();
     void note_seen();
     void look_at_queues(); // figures.cc
@@ -185,11 +188,11 @@ struct Hub::State {
     std::unordered_set<LinkPtr> links;                 // every connection
     std::unordered_set<std::uint64_t> dropped;         // VMs that read too slowly: told at their next Welcome
     std::unordered_map<std::uint64_t, LinkPtr> agents; // by VM: those that are welcome
-    std::unordered_map<std::string, std::size_t> waiting; // connections not yet welcome, by address
+    std::unordered_map<std::string, std::size_t> waiting; // connections not yet welcome, by address_group
     std::size_t waiting_count = 0;
     std::optional<Micros> said_full_at; // monotonic
 
-    Epoch pushed; // all agents that are welcome and caught up have been told up to here
+    Epoch pushed;             // all agents that are welcome and caught up have been told up to here
     bool is_set_back = false; // the ledger, below that: for good
     bool is_pushing = false;
     bool must_push_again = false;
