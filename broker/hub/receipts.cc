@@ -2,11 +2,10 @@
 // Receipts: verified against the VM's key and written on the pool, many in one transaction; then those who
 // wait are told.
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 
+#include "broker/hub/await.h"
 #include "broker/hub/offload.h"
 #include "broker/hub/state.h"
 #include "broker/ledger/revocations.h"
@@ -16,7 +15,6 @@ namespace latchkey::hub {
 namespace {
 
 constexpr std::size_t kReceiptsAtOnce = 256;
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kMaxTrouble = 1024;
 constexpr std::size_t kMaxSignature = 128; // an ed25519 one is smaller by far
 constexpr std::chrono::seconds kWriteAgain{1};
