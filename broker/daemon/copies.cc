@@ -79,6 +79,22 @@ Failure damaged(const std::filesystem::path& file, const Error& why) {
                 "take another backup");
 }
 
+// SQLite moves its log into the file as it closes, and tells nobody where the disk was too full for it.
+Status need_finished(plugin_host::Loader& loader, const std::string& path,
+                     const std::filesystem::path& file) {
+    const auto cut_short = [&](const std::string& why) {
+        return fail(Code::kIo, "cannot finish " + file.string() + ": " + why,
+                    "make room on the disk of its folder");
+    };
+    std::error_code error;
+    if (std::filesystem::exists(path + "-wal", error) || error) return cut_short("the disk is full");
+    const auto bytes = std::filesystem::file_size(path, error);
+    if (error) return cut_short(error.message());
+    LK_TRY(store, open_file(loader, path));
+    const Status whole = ledger::need_whole(*store, bytes);
+    return whole ? Status() : cut_short(whole.error().message);
+}
+
 // A copy of our own, which may be migrated and whose folder may be written.
 Result<Temporary> take_in(const Config& config, const std::filesystem::path& file) {
     LK_TRY(temporary, Temporary::make(config.broker.state_dir / "restore"));
@@ -127,6 +143,7 @@ Status backup(const Config& config, const std::filesystem::path& file) {
                                           .contradictory = ledger::Contradictory::kCopied}));
         copied = std::move(done);
     } // closed: the write-ahead log is in the file now
+    LK_CHECK(need_finished(loader, temporary.path(), file));
     LK_CHECK(temporary.move_to(file));
     std::cout << file.string() << ": " << described(copied) << "\n";
     if (copied.contradictions.empty()) return {};

@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import threading
@@ -156,7 +157,10 @@ def test_a_ledger_goes_to_postgres_is_served_backed_up_and_comes_back(new_broker
         server.stop()
 
 
-def test_a_full_disk_leaves_no_backup_and_is_one_line(broker):
+def test_a_disk_that_is_too_full_leaves_no_backup_and_is_one_line_each_time(broker):
+    known = folder_for_backups(broker) / "known.db"
+    assert broker.latchkeyd("backup", known).ok
+    whole = known.stat().st_size
     folder = folder_for_backups(broker, "small")
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "lk-test", folder],
                              capture_output=True, check=False)
@@ -165,8 +169,21 @@ def test_a_full_disk_leaves_no_backup_and_is_one_line(broker):
             pytest.fail("no tmpfs can be mounted here")
         pytest.skip("no tmpfs can be mounted here")
     try:
-        refused(broker.latchkeyd("backup", folder / "today.db"), "disk", 4)
-        assert os.listdir(folder) == []
+        # Between too little for a row and enough there is a disk that takes the log, and not what it is moved to.
+        for quarters in range(1, 40):
+            size = max(64 * 1024, whole * quarters // 4)
+            subprocess.run(["mount", "-o", f"remount,size={size // 1024}k", folder], check=True)
+            done = broker.latchkeyd("backup", folder / "today.db")
+            if done.ok:
+                break
+            refused(done, "disk", 4)
+            assert os.listdir(folder) == []
+        assert done.ok and os.listdir(folder) == ["today.db"], done
+        with sqlite3.connect(folder / "today.db") as backup:
+            assert backup.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            (pages,), (size,) = backup.execute("PRAGMA page_count").fetchone(), backup.execute("PRAGMA page_size").fetchone()
+            assert (folder / "today.db").stat().st_size == pages * size
+        backup.close()
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
     assert broker.by(broker.admin, "status").ok
