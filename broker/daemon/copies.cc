@@ -13,6 +13,7 @@
 #include "broker/daemon/running.h"
 #include "broker/desk/text.h"
 #include "broker/ledger/audit.h"
+#include "broker/ledger/brokers.h"
 #include "broker/ledger/copy.h"
 #include "broker/ledger/detail.h"
 #include "broker/ledger/restore.h"
@@ -27,6 +28,17 @@ constexpr Micros kLongestCertificate = from_seconds(86400);
 Result<std::unique_ptr<plugin_host::Store>> open_file(plugin_host::Loader& loader,
                                                       const std::filesystem::path& file) {
     return loader.store("sqlite", {{"path", file.string()}});
+}
+
+// A broker on another machine, which our lock does not know of.
+Status need_no_broker(plugin_host::Connection& connection, const Config& config, Micros now) {
+    return ledger::need_no_broker(connection, now,
+                                  from_seconds(config.hub.heartbeat_seconds * ledger::kAliveHeartbeats));
+}
+
+Status need_no_broker(plugin_host::Store& store, const Config& config, const Clock& clock) {
+    LK_TRY(connection, store.connect());
+    return need_no_broker(*connection, config, clock.now());
 }
 
 // A file of a name that nobody has, 0600, gone with this object unless it was moved away.
@@ -199,9 +211,11 @@ Status copy(const Config& from_config, const Config& to_config) {
     LK_TRY(alone, lock_state(from_config, Use::kAlone)); // what it wrote after the copy would be lost
     plugin_host::Loader loader(from_config.broker.plugin_dir);
     LK_TRY(from, open_store(loader, from_config));
-    LK_TRY(to, open_store(loader, to_config));
     const SystemClock clock;
-    const auto finish = [&](ledger::Transaction& t) {
+    LK_CHECK(need_no_broker(*from, from_config, clock));
+    LK_TRY(to, open_store(loader, to_config));
+    const auto finish = [&](ledger::Transaction& t) -> Status {
+        LK_CHECK(need_no_broker(*from, from_config, clock)); // nor one that was started meanwhile
         return ledger::append_audit(t, {"latchkeyd", "ledger.copy", "ledger", "done",
                                         ledger::Detail()
                                             .text("from", from_config.store.plugin)
@@ -225,7 +239,8 @@ Status revoke_all(const Config& config, const AfterLoss& after_loss) {
     LK_TRY(store, open_store(loader, config));
     const SystemClock clock;
     LK_TRY(ledger, ledger::Ledger::open(*store, {.data_key = keys.data_key.clone(), .clock = &clock}));
-    LK_TRY(row, ledger->write([&](ledger::Transaction& t) {
+    LK_TRY(row, ledger->write([&](ledger::Transaction& t) -> Result<ledger::RevocationRow> {
+        LK_CHECK(need_no_broker(t.sql, config, t.now));
         return ledger::revoke_all(t, revocation_of(after_loss, "the ledger was set back"));
     }));
     tell_revoked(row, after_loss);

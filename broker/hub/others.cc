@@ -15,7 +15,6 @@
 namespace latchkey::hub {
 namespace {
 
-constexpr std::int64_t kAliveHeartbeats = 4;    // without a word for so long, a broker is taken for gone
 constexpr Micros kEndsAsked = from_seconds(60); // who asked has given up by then
 constexpr Micros kLookAgain = from_millis(150); // while somebody waits for receipts
 constexpr std::int64_t kLookShare = 5;          // and a fifth of the time at most
@@ -24,7 +23,7 @@ constexpr std::int64_t kLookShare = 5;          // and a fifth of the time at mo
 
 Result<std::vector<ledger::PlacedVm>> Hub::State::read_placed(ledger::Transaction& t) const {
     if (!settings.shares_ledger) return std::vector<ledger::PlacedVm>();
-    return ledger::placed_vms(t, t.now - Micros{settings.heartbeat.value * kAliveHeartbeats});
+    return ledger::placed_vms(t, t.now - Micros{settings.heartbeat.value * ledger::kAliveHeartbeats});
 }
 
 void Hub::State::beat_when_due(Micros now) {

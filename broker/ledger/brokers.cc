@@ -5,6 +5,7 @@
 
 #include "broker/ledger/audit.h"
 #include "broker/ledger/clean_text.h"
+#include "broker/ledger/migrations.h"
 #include "broker/ledger/random_word.h"
 #include "broker/ledger/rows.h"
 
@@ -67,6 +68,20 @@ Status note_broker(Transaction& t, const BrokerRun& run) {
 
 Status forget_broker(Transaction& t, RowId run) {
     return execute(t, "DELETE FROM brokers WHERE id = $1", run);
+}
+
+Status need_no_broker(plugin_host::Connection& connection, Micros now, Micros alive_for) {
+    if (!check_schema(connection)) return {};
+    const Value since[] = {to_value(now - alive_for)};
+    LK_TRY(rows, connection.run(
+                     "SELECT address, seen_at FROM brokers WHERE seen_at > $1 ORDER BY seen_at DESC LIMIT 1",
+                     since));
+    if (rows.rows.empty()) return {};
+    Columns columns(rows.rows.front());
+    const std::string address = columns.text();
+    const Micros left = std::min(columns.micros(), now) + alive_for - now;
+    return fail(Code::kConflict, "the broker " + clean_text(address) + " runs on this database",
+                "stop it first; where it is dead already, wait " + std::to_string(left.seconds() + 1) + " s");
 }
 
 Status place_vms(Transaction& t, RowId run, SudoWord sudo, std::vector<VmId> vms) {

@@ -13,6 +13,9 @@
 
 namespace latchkey::ledger {
 
+// Without a word for so many heartbeats, a broker is taken for gone.
+inline constexpr std::int64_t kAliveHeartbeats = 4;
+
 struct BrokerRun {
     RowId id; // of one run: a broker that starts anew is another one
     std::string address;
@@ -21,6 +24,10 @@ RowId new_run();
 // It is alive now; rows of those that have been silent for a day go.
 Status note_broker(Transaction& t, const BrokerRun& run);
 Status forget_broker(Transaction& t, RowId run);
+// kConflict where a broker, on whatever machine, has said within `alive_for` that it serves this store:
+// which, and how long to wait where it is dead and could not take its word back. Nothing where the store has
+// another schema: what comes next tells that.
+Status need_no_broker(plugin_host::Connection& connection, Micros now, Micros alive_for);
 // A database is served under one identity and one ledger key, by however many brokers: VMs are pinned to
 // them. The first start's are kept; kConfig for another's.
 Status check_broker_keys(Transaction& t, const Fingerprint& identity, const Fingerprint& ledger_key);

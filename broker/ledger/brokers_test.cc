@@ -63,6 +63,24 @@ TEST_F(Brokers, AreAliveAsLongAsTheySaySo) {
     for (const PlacedVm& one : placed(Micros{1})) EXPECT_EQ(one.is_alive, one.broker == one_.id);
 }
 
+TEST_F(Brokers, KeepACopyAwayAsLongAsTheySayThatTheyRun) {
+    const auto connection = take(store_->connect());
+    const auto look = [&] { return need_no_broker(*connection, clock_.now(), from_seconds(20)); };
+    take(write([&](Transaction& t) { return forget_broker(t, other_.id); }));
+    clock_.advance(from_seconds(15));
+    const Status refused = look();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Code::kConflict);
+    EXPECT_NE(refused.error().message.find("b1.example.org"), std::string::npos);
+    EXPECT_NE(refused.error().next.find("wait 6 s"), std::string::npos) << refused.error().next;
+    clock_.advance(from_seconds(5)); // it died, and could not take its word back
+    EXPECT_TRUE(look());
+    take(write([&](Transaction& t) { return note_broker(t, other_); }));
+    EXPECT_FALSE(look());
+    take(write([&](Transaction& t) { return forget_broker(t, other_.id); })); // it was stopped
+    EXPECT_TRUE(look());
+}
+
 TEST_F(Brokers, AreAskedToEndSessionsOfTheirOwnVmsUntilTheyHaveAnswered) {
     const auto vms = join(1);
     take(write([&](Transaction& t) { return place_vms(t, one_.id, SudoWord::kAsks, vms); }));

@@ -144,6 +144,10 @@ def test_a_ledger_goes_to_postgres_is_served_backed_up_and_comes_back(new_broker
         assert broker.latchkeyd("backup", file).ok
         assert file.read_bytes().startswith(b"SQLite format 3")
         broker.stop()
+        server.sql("INSERT INTO brokers VALUES (1, 'b9.example.org:7443', (EXTRACT(EPOCH FROM now()) * 1000000)::bigint)", "moving")
+        elsewhere = latchkeyd(broker, "copy", "--from", there, "--to", back)
+        assert elsewhere.returncode == 1 and "b9.example.org" in elsewhere.stderr, elsewhere
+        server.sql("DELETE FROM brokers", "moving")
         done = latchkeyd(broker, "copy", "--from", there, "--to", back)
         assert done.returncode == 0, done
 
