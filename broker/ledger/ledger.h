@@ -45,10 +45,11 @@ struct Scratch {
     bool is_writing = false;
     std::optional<ChainHead> head; // read at a commit's first audit row, written back before it ends
     bool has_policy_changed = false;
-    bool has_taken_access = false;  // a grant that a VM holds may say too much now
-    std::optional<Epoch> epoch;     // the new one, where it moved
-    Epoch least_epoch;              // told before: none is given again, whatever the database says
-    std::uint64_t policy_count = 0; // numbers of such commits, where other brokers must hear of them
+    bool has_taken_access = false;   // a grant that a VM holds may say too much now
+    std::optional<Epoch> epoch;      // the new one, where it moved
+    std::optional<Epoch> seen_epoch; // as read at the commit's first receipt: nobody else moves it meanwhile
+    Epoch least_epoch;               // told before: none is given again, whatever the database says
+    std::uint64_t policy_count = 0;  // numbers of such commits
     std::uint64_t access_count = 0;
 };
 

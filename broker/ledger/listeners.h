@@ -17,7 +17,7 @@ namespace latchkey::ledger {
 
 class Listeners {
 public:
-    // How often policy changed, and how often access was taken: counted where others write too.
+    // How often policy changed, and how often access was taken.
     struct Counts {
         Epoch epoch;
         std::uint64_t policy = 0;

@@ -179,6 +179,22 @@ TEST_F(ALostCommit, ThatBreaksItsConnectionFailsAloneAndTheNextHasAnother) {
     EXPECT_TRUE(is_chain_whole());
 }
 
+TEST_F(ALostCommit, KeepsTheWordOfATamperedRowForTheNext) {
+    add_person("bob");
+    by_hand("UPDATE users SET role = 3 WHERE name = 'bob'");
+    trouble_.breaks_next = true;
+    EXPECT_FALSE(take(read([](Transaction& t) { return find_user(t, user_name("bob")); })));
+    // The word of it is alone in the commit that fails, or with this one, which then is made again.
+    EXPECT_TRUE(eventually([&] {
+        return write([](Transaction& t) {
+                   return append_audit(t, {"root", "test", "x", "done", "{}"});
+               })
+            .has_value();
+    }));
+    EXPECT_EQ(by_hand("SELECT 1 FROM audit WHERE action = 'row.tampered'").rows.size(), 1u);
+    EXPECT_TRUE(is_chain_whole());
+}
+
 // --- Several brokers
 // ---------------------------------------------------------------------------------------------
 

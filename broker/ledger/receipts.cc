@@ -64,12 +64,19 @@ Result<std::uint64_t> number_for(Transaction& t, VmId vm, const protocol::Receip
     return is_new ? std::min(last + 1, kMostOfOneVm) : 0;
 }
 
+Status see_epoch(Transaction& t) {
+    if (t.scratch.seen_epoch) return {};
+    LK_TRY(epoch, current_epoch(t));
+    t.scratch.seen_epoch = epoch;
+    return {};
+}
+
 } // namespace
 
 // The receipt is its own record, signed; an audit row tells those that did something or could not.
 Status record_receipt(Transaction& t, VmId vm, const protocol::Receipt& receipt) {
-    LK_TRY(epoch, current_epoch(t));
-    if (receipt.vm_id != vm || receipt.epoch.value == 0 || receipt.epoch > epoch)
+    LK_CHECK(see_epoch(t));
+    if (receipt.vm_id != vm || receipt.epoch.value == 0 || receipt.epoch > *t.scratch.seen_epoch)
         return fail(Code::kRefused, "a receipt for another VM, or for an epoch that is not here yet");
     const Bytes encoded = encode(receipt);
     if (encoded.size() > kReceiptLimit) return fail(Code::kTooLarge, "a receipt over 64 KiB");

@@ -18,6 +18,7 @@ namespace latchkey::ledger {
 namespace {
 
 constexpr std::size_t kMostJobsInCommit = 256;
+constexpr Micros kTakesJobsFor = from_millis(250); // others wait for the lock, 5 s at most
 constexpr int kMostCommitTries = 8;
 constexpr auto kMostLinger = std::chrono::microseconds(2000);
 constexpr auto kRetryFor = std::chrono::seconds(10);
@@ -121,12 +122,12 @@ void Writer::loop() {
         } else {
             lock.unlock();
             const auto since = std::chrono::steady_clock::now();
-            serve(batch);
-            last_size_ = batch.size();
+            last_size_ = serve(batch);
             last_took_ = std::chrono::steady_clock::now() - since;
             figures_.committing.observe(last_took_);
             figures_.jobs.observe(static_cast<double>(last_size_));
             lock.lock();
+            for (; batch.size() > last_size_; batch.pop_back()) waiting_.push_front(batch.back());
             missed_ = waiting_.size();
         }
         for (Waiting* one : batch) {
@@ -147,26 +148,29 @@ void Writer::linger(std::unique_lock<std::mutex>& lock) {
                    [&] { return is_stopping_ || waiting_.size() >= enough; });
 }
 
-void Writer::serve(const std::vector<Waiting*>& batch) {
+std::size_t Writer::serve(const std::vector<Waiting*>& batch) {
     const auto since = std::chrono::steady_clock::now();
-    const auto untold = parts_.tampered.take_untold();
+    for (TamperLog::Row& row : parts_.tampered.take_untold()) untold_.push_back(std::move(row));
     Scratch scratch;
     Status status;
+    std::size_t taken = 0;
     for (int attempt = 1;; ++attempt) {
         scratch = Scratch{};
         scratch.is_writing = true;
         scratch.least_epoch = parts_.listeners.told_epoch();
-        status = try_commit(batch, untold, scratch);
+        status = try_commit(batch, scratch, taken);
         if (!may_retry(status, attempt, since)) break;
         std::this_thread::sleep_for(pause_before_retry(attempt));
     }
     if (status) {
+        untold_.clear(); // else they go with the next commit, whatever brings it
         if (scratch.head) figures_.sequence.set(static_cast<std::int64_t>(scratch.head->sequence));
         parts_.listeners.tell(scratch);
-        return;
+        return taken;
     }
     spdlog::error("commit failed jobs={} error=\"{}\"", batch.size(), status.error().line());
     for (Waiting* one : batch) one->outcome = fail(for_callers(status.error()));
+    return batch.size();
 }
 
 Status Writer::connect() {
@@ -176,16 +180,15 @@ Status Writer::connect() {
     return {};
 }
 
-Status Writer::try_commit(const std::vector<Waiting*>& batch, const std::vector<TamperLog::Row>& untold,
-                          Scratch& scratch) {
+Status Writer::try_commit(const std::vector<Waiting*>& batch, Scratch& scratch, std::size_t& taken) {
     const bool is_fresh = connection_ == nullptr;
     LK_CHECK(connect());
     Status status = connection_->begin(true);
     bool is_in_doubt = !status; // what failed was the connection itself, and not a job on it
     if (status) {
-        const auto has_change = run_jobs(batch, scratch);
+        const auto has_change = run_jobs(batch, scratch, taken);
         if (!has_change) status = fail(has_change.error());
-        if (status) status = tell_tampered(untold, scratch);
+        if (status) status = tell_tampered(scratch);
         if (status && *has_change) status = tell_others(scratch);
         WatchedConnection watched(*connection_);
         Transaction t(watched, parts_.sealer, parts_.clock.now(), scratch, parts_.tampered);
@@ -207,9 +210,13 @@ Status Writer::try_commit(const std::vector<Waiting*>& batch, const std::vector<
     return status;
 }
 
-Result<bool> Writer::run_jobs(const std::vector<Waiting*>& batch, Scratch& scratch) {
+Result<bool> Writer::run_jobs(const std::vector<Waiting*>& batch, Scratch& scratch, std::size_t& taken) {
     bool has_change = false;
+    const Micros begun = parts_.clock.monotonic();
+    taken = 0;
     for (Waiting* one : batch) {
+        if (taken > 0 && parts_.clock.monotonic() - begun >= kTakesJobsFor) break;
+        ++taken;
         const Scratch before = scratch;
         LK_CHECK(connection_->savepoint());
         WatchedConnection watched(*connection_);
@@ -227,24 +234,23 @@ Result<bool> Writer::run_jobs(const std::vector<Waiting*>& batch, Scratch& scrat
     return has_change;
 }
 
-Status Writer::tell_tampered(const std::vector<TamperLog::Row>& untold, Scratch& scratch) {
+Status Writer::tell_tampered(Scratch& scratch) {
     WatchedConnection watched(*connection_);
     Transaction t(watched, parts_.sealer, parts_.clock.now(), scratch, parts_.tampered);
-    for (const TamperLog::Row& row : untold) {
+    for (const TamperLog::Row& row : untold_) {
         LK_CHECK(append_audit(t, {"latchkeyd", "row.tampered", "row:" + row.table, "deny",
                                   Detail().text("table", row.table).id("id", row.id).json()}));
     }
     return {};
 }
 
-// In the same transaction: told when, and only when, it commits.
+// In the same transaction: counted and told when, and only when, it commits.
 Status Writer::tell_others(Scratch& scratch) {
-    if (!parts_.has_others) return {};
     if (!scratch.epoch && !scratch.has_policy_changed && !scratch.has_taken_access) return {};
     WatchedConnection watched(*connection_);
     Transaction t(watched, parts_.sealer, parts_.clock.now(), scratch, parts_.tampered);
     LK_CHECK(Listeners::count(t));
-    return connection_->notify(kChannel, "look");
+    return parts_.has_others ? connection_->notify(kChannel, "look") : Status();
 }
 
 // The connection was lost while it committed: the audit says whether that was done.

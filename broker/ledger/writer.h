@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The one writer of the ledger: a thread ("lk-ledger") that takes all waiting jobs into one commit, a
-// savepoint each. A job that fails is rolled back alone; a conflict, or a connection that was lost before the
-// commit, runs the whole again; a commit that fails fails every job in it, and nothing of it is kept. Where
-// the connection is lost in the commit itself, the audit row is looked for before anybody is answered. run()
-// blocks its caller until the commit is durable. Borrows all its parts.
+// savepoint each, for a quarter of a second; what is left goes into the next one, since other brokers wait
+// for the write lock. A job that fails is rolled back alone; a conflict, or a connection that was lost before
+// the commit, runs the whole again; a commit that fails fails every job in it, and nothing of it is kept.
+// Where the connection is lost in the commit itself, the audit row is looked for before anybody is answered.
+// run() blocks its caller until the commit is durable. Borrows all its parts.
 
 #include <chrono>
 #include <condition_variable>
@@ -54,12 +55,13 @@ private:
 
     void loop();
     void linger(std::unique_lock<std::mutex>& lock);
-    void serve(const std::vector<Waiting*>& batch);
-    // One transaction. Its failure is that of the whole; nothing of it was kept then.
-    Status try_commit(const std::vector<Waiting*>& batch, const std::vector<TamperLog::Row>& untold,
-                      Scratch& scratch);
-    Result<bool> run_jobs(const std::vector<Waiting*>& batch, Scratch& scratch); // true: there is a change
-    Status tell_tampered(const std::vector<TamperLog::Row>& untold, Scratch& scratch);
+    std::size_t serve(const std::vector<Waiting*>& batch); // how many of them have their outcome
+    // One transaction, with `taken` of the batch. Its failure is that of the whole; nothing of it was kept
+    // then.
+    Status try_commit(const std::vector<Waiting*>& batch, Scratch& scratch, std::size_t& taken);
+    // True: there is a change.
+    Result<bool> run_jobs(const std::vector<Waiting*>& batch, Scratch& scratch, std::size_t& taken);
+    Status tell_tampered(Scratch& scratch);
     Status connect();
     Status tell_others(Scratch& scratch);
     Status settle(const Scratch& scratch, const Error& error);
@@ -67,8 +69,9 @@ private:
 
     const Parts parts_;
     std::unique_ptr<plugin_host::Connection> connection_; // the thread's own; empty after it was lost
-    std::size_t last_size_ = 0; // of the last commit, and how long it took: the thread's own
-    std::size_t missed_ = 0;    // how many came while it ran
+    std::vector<TamperLog::Row> untold_; // taken out of the log and not committed yet: the thread's own
+    std::size_t last_size_ = 0;          // of the last commit, and how long it took: the thread's own
+    std::size_t missed_ = 0;             // how many came while it ran
     std::chrono::nanoseconds last_took_{};
     WriterFigures figures_;
     std::mutex mutex_;

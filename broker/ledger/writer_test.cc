@@ -11,8 +11,10 @@
 #include <latch>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "broker/ledger/audit.h"
+#include "broker/ledger/counting_store_for_tests.h"
 #include "broker/ledger/ledger_for_tests.h"
 #include "broker/ledger/migrations.h"
 #include "broker/ledger/revocations.h"
@@ -244,6 +246,48 @@ TEST_F(Commits, TooManyWaitingJobsAreRefusedAtOnce) {
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(refused, 3);
     EXPECT_EQ(done, 2);
+}
+
+// By the clock that the jobs themselves move: however long they take, a commit takes up none after its time.
+TEST_F(Commits, HoldTheWriteLockForAQuarterOfASecondAndOneJob) {
+    Counted counted;
+    CountingStore counting(*store_, counted);
+    ledger_ = take(Ledger::open(counting, {.data_key = data_key(), .clock = &clock_, .readers = 1}));
+    constexpr int kJobs = 30;
+    std::latch is_running(1);
+    std::latch may_end(1);
+    int in_commit = 0; // the writer's thread's own
+    int most = 0;
+    counted.on_commit = [&] { most = std::max(most, std::exchange(in_commit, 0)); };
+    std::thread busy([&] {
+        take(write([&](Transaction& t) {
+            is_running.count_down();
+            may_end.wait();
+            return append_audit(t, {"root", "test", "x", "done", "{}"});
+        }));
+    });
+    is_running.wait();
+    std::atomic<int> done{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kJobs; ++i) {
+        threads.emplace_back([&] {
+            const Status status = write([&](Transaction& t) {
+                ++in_commit;
+                clock_.advance(from_millis(100));
+                return append_audit(t, {"root", "test", "y", "done", "{}"});
+            });
+            if (status) ++done;
+        });
+    }
+    may_end.count_down();
+    busy.join();
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(done, kJobs) << "those that were put back are done later, each once";
+    EXPECT_GE(most, 1);
+    EXPECT_LE(most, 3);
+    EXPECT_EQ(by_hand("SELECT 1 FROM audit WHERE object = 'y'").rows.size(), static_cast<std::size_t>(kJobs));
+    EXPECT_TRUE(is_chain_whole());
+    ledger_.reset(); // before what it borrows
 }
 
 TEST_F(Commits, ReadersSeeWholeCommitsWhileOneIsRunning) {
