@@ -215,14 +215,14 @@ Result<ledger::CertificateRow> Issuer::make_one(const Subject& subject, const st
     return parts_.ledger.write([&](ledger::Transaction& t) -> Result<ledger::CertificateRow> {
         // Other brokers may have changed the rules since they were read, however long ago: this process may
         // have been stopped. Here nobody else writes.
-        LK_TRY(count, ledger::policy_count(t));
-        if (count != subject.policy_count) {
+        const auto still_fits = [&](std::uint64_t policy_count) -> Status {
+            if (policy_count == subject.policy_count) return {};
             LK_TRY(rules, ledger::rules_for_user(t, subject.user.id));
-            if (rules != subject.rules)
-                return fail(Code::kConflict, "the rules were changed meanwhile", "try again");
-        }
+            if (rules == subject.rules) return {};
+            return fail(Code::kConflict, "the rules were changed meanwhile", "try again");
+        };
         return ledger::record_certificate(t, certificate, subject.user.id, subject.key.id, subject.unlock->id,
-                                          parts_.ledger_key, actor);
+                                          parts_.ledger_key, actor, still_fits);
     });
 }
 

@@ -87,7 +87,7 @@ std::string object_name(std::string_view object) {
 
 Status append_audit(Transaction& t, const AuditEvent& event) {
     if (!t.scratch.is_writing) return fail(Code::kInternal, "a change inside a reading job");
-    if (!t.scratch.head) LK_CHECK(lock_chain_head(t));
+    if (!t.scratch.head) LK_CHECK(take_up_chain(t));
     const AuditEvent clean{clean_text(event.actor), clean_text(event.action), object_name(event.object),
                            clean_text(event.outcome), clean_text(event.detail, kDetailLimit)};
     const std::uint64_t sequence = t.scratch.head->sequence + 1;

@@ -54,14 +54,40 @@ namespace {
 
 constexpr std::uint64_t kMostSeconds = INT64_MAX / 1'000'000;
 
-// Locks the unlock's row against a revocation that would end it meanwhile, and counts.
-Status check_unlock(Transaction& t, RowId unlock, RowId user, RowId key) {
-    LK_TRY(stored,
-           find_row<UnlockRow>(t,
-                               "UPDATE unlocks AS n SET certificates = certificates + 1 WHERE n.id = $1 "
-                               "RETURNING id, version, user_id, key_id, opened_at, ends_at, factor_at, "
-                               "ended_at, mac",
-                               unlock));
+// What decides whether a certificate may be made. Nobody else writes until our commit: what stands here
+// stands then.
+struct Standing {
+    std::uint64_t policy_count = 0;
+    std::int64_t last_sequence = -1; // as the last commit left it
+    std::int64_t epoch = -1;
+    std::optional<Stored<UnlockRow>> unlock;
+    std::optional<Stored<User>> user;  // the unlock's
+    std::optional<Stored<KeyRow>> key; // the unlock's
+};
+
+constexpr std::string_view kSelectStanding =
+    "SELECT COALESCE((SELECT c.value FROM counters c WHERE c.name = 'policy'), 0), "
+    "COALESCE((SELECT c.value FROM counters c WHERE c.name = 'sequence'), -1), "
+    "COALESCE((SELECT c.value FROM counters c WHERE c.name = 'epoch'), -1), " LK_UNLOCK_COLUMNS
+    ", " LK_USER_COLUMNS ", " LK_KEY_COLUMNS
+    " FROM unlocks n JOIN users u ON u.id = n.user_id JOIN keys k ON k.id = n.key_id WHERE n.id = $1";
+
+Result<std::optional<Standing>> read_standing(Transaction& t, RowId unlock) {
+    LK_TRY(row, query_one(t, kSelectStanding, unlock));
+    if (!row) return std::optional<Standing>();
+    Columns columns(*row);
+    Standing standing;
+    standing.policy_count = static_cast<std::uint64_t>(columns.integer());
+    standing.last_sequence = columns.integer();
+    standing.epoch = columns.integer();
+    standing.unlock = take_row<UnlockRow>(t, columns);
+    if (standing.unlock) standing.user = take_row<User>(t, columns); // after a bad one nothing is looked at
+    if (standing.user) standing.key = take_row<KeyRow>(t, columns);
+    return std::optional(std::move(standing));
+}
+
+Status check_unlock(const Transaction& t, const std::optional<Stored<UnlockRow>>& stored, RowId user,
+                    RowId key) {
     if (!stored || stored->value.unlock.user != user || stored->value.unlock.key != key)
         return fail(Code::kNotFound, "no such unlock", "unlock again");
     if (stored->value.ended_at.value != 0 || stored->value.unlock.ends_at <= t.now)
@@ -82,20 +108,7 @@ Status check_content(const Transaction& t, const cert::Content& content, const U
     return {};
 }
 
-struct Place {
-    Sequence sequence;
-    Epoch epoch;
-};
-
-Result<Place> next_place(Transaction& t) {
-    LK_TRY(row, query_one(t,
-                          "UPDATE counters SET value = value + 1 WHERE name = 'sequence' RETURNING value, "
-                          "(SELECT e.value FROM counters e WHERE e.name = 'epoch')"));
-    if (row) {
-        Columns columns(*row);
-        const Place place{columns.id<Sequence>(), columns.id<Epoch>()};
-        if (columns.is_good()) return place;
-    }
+Failure lost_counters() {
     return fail(Code::kTampered, "the database has lost its counters", "restore the last backup");
 }
 
@@ -104,6 +117,13 @@ std::vector<Serial> serials_in(const plugin_host::Rows& rows) {
     serials.reserve(rows.rows.size());
     for (const Row& row : rows.rows) serials.push_back(Columns(row).id<Serial>());
     return serials;
+}
+
+// The next one; given back with t.scratch where the job fails.
+Sequence take_sequence(Transaction& t, std::int64_t last) {
+    if (!t.scratch.sequence) t.scratch.sequence = Sequence{static_cast<std::uint64_t>(last)};
+    ++t.scratch.sequence->value;
+    return *t.scratch.sequence;
 }
 
 std::optional<CertificateRow> value_of(std::optional<Stored<CertificateRow>> stored) {
@@ -115,16 +135,19 @@ std::optional<CertificateRow> value_of(std::optional<Stored<CertificateRow>> sto
 
 Result<CertificateRow> record_certificate(Transaction& t, const cert::Certificate& certificate, RowId user,
                                           RowId key, RowId unlock, const keys::PrivateKey& ledger_key,
-                                          const std::string& actor) {
+                                          const std::string& actor, const PolicyCheck& check) {
     if (!t.scratch.is_writing) return fail(Code::kInternal, "a change inside a reading job");
-    LK_CHECK(check_unlock(t, unlock, user, key));
-    LK_TRY(owner, need_active_user(t, user));
-    LK_TRY(subject, find_key_by_id(t, key));
+    LK_TRY(found, read_standing(t, unlock));
+    Standing standing = found ? std::move(*found) : Standing();
+    if (found && check) LK_CHECK(check(standing.policy_count));
+    LK_CHECK(check_unlock(t, standing.unlock, user, key));
+    LK_TRY(owner, need_active(std::move(standing.user)));
+    const auto subject = if_registered(std::move(standing.key));
     if (!subject || subject->user != user)
         return fail(Code::kNotFound, "the key is not registered for this account", "see: key ls");
     const cert::Content& content = certificate.content();
     LK_CHECK(check_content(t, content, owner, *subject));
-    LK_TRY(place, next_place(t));
+    if (standing.last_sequence < 0 || standing.epoch < 0) return lost_counters();
     CertificateRow row{.serial = content.serial,
                        .user = user,
                        .key = key,
@@ -134,8 +157,8 @@ Result<CertificateRow> record_certificate(Transaction& t, const cert::Certificat
                        .blob = certificate.blob(),
                        .digest = certificate.digest(),
                        .statement = {},
-                       .sequence = place.sequence,
-                       .epoch = place.epoch,
+                       .sequence = take_sequence(t, standing.last_sequence),
+                       .epoch = {static_cast<std::uint64_t>(standing.epoch)},
                        .issued_at = t.now,
                        .ends_at = from_seconds(static_cast<std::int64_t>(content.valid_before))};
     const cert::Statement statement{.certificate_digest = row.digest,
@@ -162,6 +185,21 @@ Result<CertificateRow> record_certificate(Transaction& t, const cert::Certificat
                                   .time("ends_at", row.ends_at)
                                   .json()}));
     return row;
+}
+
+Result<Sequence> last_sequence(Transaction& t) {
+    if (t.scratch.sequence) return *t.scratch.sequence;
+    LK_TRY(row, query_one(t, "SELECT value FROM counters WHERE name = 'sequence'"));
+    if (!row) return lost_counters();
+    Columns columns(*row);
+    const auto last = columns.id<Sequence>();
+    if (!columns.is_good()) return lost_counters();
+    return last;
+}
+
+Status write_sequence(Transaction& t) {
+    return execute_on_one(t, "the sequence", "UPDATE counters SET value = $1 WHERE name = 'sequence'",
+                          *t.scratch.sequence);
 }
 
 Result<std::optional<CertificateRow>> find_certificate(Transaction& t, Serial serial) {

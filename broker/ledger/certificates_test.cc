@@ -2,6 +2,7 @@
 #include "broker/ledger/certificates.h"
 
 #include "broker/ledger/audit.h"
+#include "broker/ledger/counting_store_for_tests.h"
 #include "broker/ledger/ledger_for_tests.h"
 #include "broker/ledger/revocations.h"
 #include "core/cert/statement.h"
@@ -92,6 +93,52 @@ TEST_F(Certificates, RefusedOnesTakeNoSequence) {
     EXPECT_EQ(issue(bob).sequence.value, 1u);
     EXPECT_FALSE(try_issue(eve));
     EXPECT_EQ(issue(bob).sequence.value, 2u);
+}
+
+TEST_F(Certificates, GiveTheirSequenceBackWhereTheirJobFails) {
+    const Person bob = add_person("bob");
+    std::uint64_t serial = 100;
+    const auto record = [&](Transaction& t) {
+        const auto certificate =
+            make_certificate(bob.user, bob.key, clock_.now(), from_seconds(600), ++serial);
+        return record_certificate(t, certificate, bob.user.id, bob.key.id, bob.unlock.id, ledger_key(),
+                                  "bob");
+    };
+    EXPECT_EQ(issue(bob).sequence.value, 1u);
+    EXPECT_EQ(code_of(write([&](Transaction& t) -> Status {
+                  for (std::uint64_t due = 2; due <= 4; ++due) {
+                      LK_TRY(row, record(t));
+                      EXPECT_EQ(row.sequence.value, due);
+                  }
+                  return fail(Code::kRefused, "after it wrote");
+              })),
+              Code::kRefused);
+    EXPECT_EQ(issue(bob).sequence.value, 2u);
+    reopen();
+    EXPECT_EQ(issue(bob).sequence.value, 3u);
+}
+
+// On PostgreSQL each statement is a round trip under the lock that all brokers wait for.
+TEST_F(Certificates, CostThreeStatementsEachAndThreeACommit) {
+    const Person bob = add_person("bob");
+    Counted counted;
+    CountingStore counting(*store_, counted);
+    const auto ledger =
+        take(Ledger::open(counting, {.data_key = data_key(), .clock = &clock_, .readers = 1}));
+    for (const int count : {1, 16}) {
+        counted.runs = 0;
+        take(ledger->write([&](Transaction& t) -> Status {
+            for (int i = 0; i < count; ++i) {
+                const auto serial = static_cast<std::uint64_t>(1000 * count + i);
+                const auto certificate =
+                    make_certificate(bob.user, bob.key, clock_.now(), from_seconds(600), serial);
+                LK_TRY(row, record_certificate(t, certificate, bob.user.id, bob.key.id, bob.unlock.id,
+                                               ledger_key(), "bob"));
+            }
+            return {};
+        }));
+        EXPECT_LE(counted.runs, 3 * count + 3);
+    }
 }
 
 TEST_F(Certificates, LeaveAnAuditRow) {

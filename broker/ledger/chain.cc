@@ -24,9 +24,9 @@ bool take_hash(Columns& columns, ChainHash& hash) {
     return true;
 }
 
-std::optional<ChainHead> take_head(Transaction& t, const std::optional<Row>& row) {
-    if (!row) return std::nullopt;
-    Columns columns(*row);
+// sequence, hash, mac; all NULL where there is none.
+std::optional<ChainHead> take_head(Transaction& t, const Row& row) {
+    Columns columns(row);
     ChainHead head;
     head.sequence = columns.number();
     if (!take_hash(columns, head.hash)) return std::nullopt;
@@ -35,15 +35,24 @@ std::optional<ChainHead> take_head(Transaction& t, const std::optional<Row>& row
     return head;
 }
 
-// What the audit rows themselves end in.
-Result<ChainHead> last_row(Transaction& t) {
-    ChainHead last;
-    LK_TRY(row, query_one(t, "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1"));
-    if (!row) return last;
+struct Ends {
+    std::optional<ChainHead> head;
+    ChainHead last_row; // what the audit rows themselves end in
+};
+
+Result<Ends> read_ends(Transaction& t) {
+    LK_TRY(row, query_one(t,
+                          "SELECT h.sequence, h.hash, h.mac, a.sequence, a.hash FROM (SELECT 1 AS id) o "
+                          "LEFT JOIN chain_head h ON h.id = o.id LEFT JOIN "
+                          "(SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1) a ON o.id = 1"));
+    Ends ends;
+    if (!row || row->size() != 5) return fail(Code::kInternal, "the chain's ends are not as asked for");
+    ends.head = take_head(t, *row);
+    row->erase(row->begin(), row->begin() + 3);
     Columns columns(*row);
-    last.sequence = columns.number();
-    take_hash(columns, last.hash);
-    return last;
+    ends.last_row.sequence = columns.number();
+    take_hash(columns, ends.last_row.hash);
+    return ends;
 }
 
 } // namespace
@@ -69,17 +78,14 @@ Status create_chain(Transaction& t) {
 
 Result<std::optional<ChainHead>> read_chain_head(Transaction& t) {
     LK_TRY(row, query_one(t, "SELECT sequence, hash, mac FROM chain_head WHERE id = 1"));
-    return take_head(t, row);
+    return row ? take_head(t, *row) : std::nullopt;
 }
 
 // A head that fits neither its MAC nor the rows must not stop us: revocations are written through here. The
 // chain goes on from the last row that is there, and a row says for good that it was broken at this place.
-Status lock_chain_head(Transaction& t) {
-    LK_TRY(row, query_one(t,
-                          "UPDATE chain_head SET sequence = sequence WHERE id = 1 "
-                          "RETURNING sequence, hash, mac"));
-    const auto head = take_head(t, row);
-    LK_TRY(last, last_row(t));
+Status take_up_chain(Transaction& t) {
+    LK_TRY(ends, read_ends(t));
+    const auto& [head, last] = ends;
     t.scratch.head = last;
     if (head && head->sequence == last.sequence && head->hash == last.hash) return {};
     t.tampered.note(kChainTable, 1);

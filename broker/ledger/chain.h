@@ -19,8 +19,8 @@ ChainHash chain_hash(const ChainHash& before, std::uint64_t sequence, Micros at,
 Status create_chain(Transaction& t);
 // The head as it stands; nothing where row or MAC do not fit.
 Result<std::optional<ChainHead>> read_chain_head(Transaction& t);
-// Takes the head's row lock and reads it into t.scratch.head.
-Status lock_chain_head(Transaction& t);
+// Reads it into t.scratch.head. Nobody else writes until our commit: the store's one writer has the lock.
+Status take_up_chain(Transaction& t);
 Status write_chain_head(Transaction& t);
 
 } // namespace latchkey::ledger

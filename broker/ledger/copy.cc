@@ -4,6 +4,7 @@
 #include <array>
 #include <numeric>
 
+#include "broker/ledger/certificates.h"
 #include "broker/ledger/chain.h"
 #include "broker/ledger/contradictions.h"
 #include "broker/ledger/migrations.h"
@@ -207,6 +208,7 @@ Status fill(Connection& from, Transaction& t, const CopyHow& how, Copied& copied
     }
     copied.contradictions = std::move(contradictions);
     if (how.finish) LK_CHECK(how.finish(t));
+    if (t.scratch.sequence) LK_CHECK(write_sequence(t));
     return t.scratch.head ? write_chain_head(t) : Status();
 }
 

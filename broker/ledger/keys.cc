@@ -10,11 +10,6 @@ namespace {
 
 constexpr std::size_t kNameLimit = 100;
 
-std::optional<Key> if_registered(std::optional<Stored<KeyRow>> stored) {
-    if (!stored || stored->value.state != KeyState::kRegistered) return std::nullopt;
-    return std::move(stored->value.key);
-}
-
 // A row that fits is kept with its state changed; one that does not is emptied, as what it says is not known.
 Status remove_one(Transaction& t, const Row& row) {
     Columns columns(row);
@@ -36,6 +31,11 @@ Status remove_one(Transaction& t, const Row& row) {
 }
 
 } // namespace
+
+std::optional<Key> if_registered(std::optional<Stored<KeyRow>> stored) {
+    if (!stored || stored->value.state != KeyState::kRegistered) return std::nullopt;
+    return std::move(stored->value.key);
+}
 
 Result<Key> add_key(Transaction& t, RowId user, const keys::PublicKey& key, const std::string& name,
                     const std::string& actor) {

@@ -43,7 +43,8 @@ struct ChainHead {
 };
 struct Scratch {
     bool is_writing = false;
-    std::optional<ChainHead> head; // read at a commit's first audit row, written back before it ends
+    std::optional<ChainHead> head;    // read at a commit's first audit row, written back before it ends
+    std::optional<Sequence> sequence; // the last one given, in the same way
     bool has_policy_changed = false;
     bool has_taken_access = false;   // a grant that a VM holds may say too much now
     std::optional<Epoch> epoch;      // the new one, where it moved

@@ -93,9 +93,11 @@ std::optional<std::vector<protocol::KeyValue>> decode_labels(ByteView encoded);
 Status update_user(Transaction& t, const Stored<User>& stored);
 Result<std::optional<Stored<User>>> find_stored_user(Transaction& t, RowId id);
 Result<User> need_active_user(Transaction& t, RowId id); // kNotFound, kLocked
+Result<User> need_active(std::optional<Stored<User>> stored);
 
 // keys.cc. Registered ones only; the last two take rows that fail their check too.
 Result<std::optional<Key>> find_key_by_id(Transaction& t, RowId id);
+std::optional<Key> if_registered(std::optional<Stored<KeyRow>> stored);
 Status remove_keys_with(Transaction& t, const Fingerprint& fingerprint);
 Status remove_keys_of_user(Transaction& t, RowId user);
 

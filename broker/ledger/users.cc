@@ -89,14 +89,19 @@ Result<std::optional<User>> find_user(Transaction& t, RowId id) {
     return std::optional<User>(std::move(stored->value));
 }
 
-Result<User> need_active_user(Transaction& t, RowId id) {
-    LK_TRY(user, find_user(t, id));
-    if (!user || user->state == UserState::kRemoved) return fail(Code::kNotFound, "no such user");
-    if (user->state != UserState::kActive) {
-        return fail(Code::kLocked, "the account " + user->name.str() + " is locked",
-                    "an admin can run: user unlock " + user->name.str());
+Result<User> need_active(std::optional<Stored<User>> stored) {
+    if (!stored || stored->value.state == UserState::kRemoved) return fail(Code::kNotFound, "no such user");
+    User& user = stored->value;
+    if (user.state != UserState::kActive) {
+        return fail(Code::kLocked, "the account " + user.name.str() + " is locked",
+                    "an admin can run: user unlock " + user.name.str());
     }
-    return std::move(*user);
+    return std::move(user);
+}
+
+Result<User> need_active_user(Transaction& t, RowId id) {
+    LK_TRY(stored, find_stored_user(t, id));
+    return need_active(std::move(stored));
 }
 
 Result<std::vector<User>> list_users(Transaction& t) {

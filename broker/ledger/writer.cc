@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "broker/ledger/audit.h"
+#include "broker/ledger/certificates.h"
 #include "broker/ledger/chain.h"
 #include "broker/ledger/detail.h"
 #include "broker/ledger/ear.h"
@@ -192,6 +193,7 @@ Status Writer::try_commit(const std::vector<Waiting*>& batch, Scratch& scratch, 
         if (status && *has_change) status = tell_others(scratch);
         WatchedConnection watched(*connection_);
         Transaction t(watched, parts_.sealer, parts_.clock.now(), scratch, parts_.tampered);
+        if (status && scratch.sequence) status = write_sequence(t);
         if (status && scratch.head) status = write_chain_head(t);
         if (status && (*has_change || scratch.head)) {
             status = connection_->commit();
