@@ -384,7 +384,8 @@ TEST(SessionTableTest, FindsThoseWhoseMonitorIsGoneUnlessProcCannotBeRead) {
     ProcessId dead = tree.root();
     --dead.start_ticks;
     table.add(bound_to(dead));
-    for (const std::size_t descriptors : {0, 1}) { // with the last one /proc opens, but nothing in it
+    for (const std::size_t descriptors :
+         {std::size_t{0}, std::size_t{1}}) { // with the last one /proc opens, but nothing in it
         const FewDescriptors few(descriptors);
         EXPECT_TRUE(table.find_dead().empty()) << descriptors;
     }
