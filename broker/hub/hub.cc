@@ -105,6 +105,7 @@ void Hub::State::run() {
     spawn_vital(accept(), "accept");
     spawn_vital(keep_time(), "keep_time");
     name_threads(pool, settings.workers, "lk-hub-work");
+    name_threads(fetch_pool, settings.workers, "lk-hub-fetch");
     name_threads(vital_pool, kVitalWorkers, "lk-hub-vital");
     name_threads(step_up_pool, kStepUpWorkers, "lk-hub-step");
     name_threads(look_pool, 1, "lk-hub-look");
@@ -133,10 +134,12 @@ void Hub::State::stop() {
     });
     if (thread.joinable()) thread.join();
     pool.stop();
+    fetch_pool.stop();
     vital_pool.stop();
     step_up_pool.stop();
     look_pool.stop();
     pool.join();
+    fetch_pool.join();
     vital_pool.join();
     step_up_pool.join();
     look_pool.join();

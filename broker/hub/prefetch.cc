@@ -60,7 +60,7 @@ asio::awaitable<void> Hub::State::push_ahead(Ahead ahead) {
             return parts.issuer.grants_ahead(*row, ahead.user, ahead.key, ahead.unlock);
         };
         const std::uint64_t judged_after = access_takings;
-        const auto grants = co_await offload(pool, std::move(prepare));
+        const auto grants = co_await offload(fetch_pool, std::move(prepare));
         if (!grants) {
             log(LogLevel::kWarn,
                 "fail to prefetch vm=" + row->name.str() + " why=\"" + grants.error().line() + "\"");

@@ -442,7 +442,7 @@ asio::awaitable<void> Hub::State::answer_fetches(LinkPtr link, protocol::Fetch f
         const auto asked = std::make_shared<const protocol::Fetch>(std::move(fetch));
         const std::uint64_t judged_after = access_takings;
         auto judge = [this, vm = link->vm, asked] { return parts.issuer.grant_for(*vm, *asked); };
-        const auto grant = co_await offload(pool, std::move(judge));
+        const auto grant = co_await offload(fetch_pool, std::move(judge));
         if (grant) {
             send_grants(*link, {&*grant, 1}, judged_after);
         } else {

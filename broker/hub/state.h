@@ -46,6 +46,7 @@ struct Hub::State {
           settings(std::move(chosen)),
           io(1),
           pool(settings.workers),
+          fetch_pool(settings.workers),
           vital_pool(kVitalWorkers),
           step_up_pool(kStepUpWorkers),
           look_pool(1),
@@ -174,7 +175,8 @@ struct Hub::State {
 
     asio::io_context io;
     asio::thread_pool pool;
-    asio::thread_pool vital_pool;   // revocations and receipts: a signer that hangs holds `pool` up
+    asio::thread_pool fetch_pool;   // what may wait for the signer, which may hang
+    asio::thread_pool vital_pool;   // revocations and receipts: they wait for nothing else
     asio::thread_pool step_up_pool; // of its own: a factor's plugin may take its time
     asio::thread_pool look_pool;    // one thread: heartbeats wait for nobody's fetch
     asio::ip::tcp::acceptor acceptor;
