@@ -62,8 +62,7 @@ struct Link {
     double event_tokens = 0;
     Micros events_filled_at;
 
-    std::optional<std::uint64_t> frames_when_elsewhere; // when another broker was seen to have it of late
-    unsigned looks_since_elsewhere = 0;
+    std::optional<std::uint64_t> frames_when_elsewhere; // when another broker was last seen to have it
 
     // Until its first receipt or heartbeat it names the sessions that it has.
     bool is_naming = true;

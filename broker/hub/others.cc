@@ -15,6 +15,7 @@
 namespace latchkey::hub {
 namespace {
 
+constexpr std::int64_t kAliveHeartbeats = 4;    // without a word for so long, a broker is taken for gone
 constexpr Micros kEndsAsked = from_seconds(60); // who asked has given up by then
 constexpr Micros kLookAgain = from_millis(150); // while somebody waits for receipts
 constexpr std::int64_t kLookShare = 5;          // and a fifth of the time at most
@@ -23,7 +24,7 @@ constexpr std::int64_t kLookShare = 5;          // and a fifth of the time at mo
 
 Result<std::vector<ledger::PlacedVm>> Hub::State::read_placed(ledger::Transaction& t) const {
     if (!settings.shares_ledger) return std::vector<ledger::PlacedVm>();
-    return ledger::placed_vms(t, t.now - Micros{settings.heartbeat.value * ledger::kAliveHeartbeats});
+    return ledger::placed_vms(t, t.now - Micros{settings.heartbeat.value * kAliveHeartbeats});
 }
 
 void Hub::State::beat_when_due(Micros now) {
@@ -126,7 +127,6 @@ void Hub::State::take_placed(const std::vector<ledger::PlacedVm>& placed) {
     if (!settings.shares_ledger) return;
     board.set_elsewhere(placed, own_run.id);
     std::unordered_set<std::uint64_t> known;
-    std::unordered_set<std::uint64_t> elsewhere;
     for (const ledger::PlacedVm& one : placed) {
         const auto found = agents.find(one.vm.value);
         if (one.broker == own_run.id) {
@@ -134,12 +134,9 @@ void Hub::State::take_placed(const std::vector<ledger::PlacedVm>& placed) {
             if (found == agents.end()) places_due.emplace(one.vm.value, Place::kGone);
         } else if (found != agents.end() && one.is_alive) {
             look_for_clone(found->second);
-            elsewhere.insert(one.vm.value);
         }
     }
     for (const auto& [vm, link] : agents) {
-        // Two brokers that look at the same moment see it elsewhere in turns.
-        if (!elsewhere.contains(vm) && ++link->looks_since_elsewhere > 1) link->frames_when_elsewhere.reset();
         if (!known.contains(vm)) places_due.emplace(vm, place_of(*link));
     }
 }
@@ -148,7 +145,6 @@ void Hub::State::take_placed(const std::vector<ledger::PlacedVm>& placed) {
 // still, and then its key is on two machines.
 void Hub::State::look_for_clone(const LinkPtr& link) {
     const auto before = std::exchange(link->frames_when_elsewhere, link->frames);
-    link->looks_since_elsewhere = 0;
     if (!before || *before == link->frames || !link->tls->is_open()) return;
     const std::string line = "two machines have this VM's identity: " + link->address +
                              " is connected here, another one to another broker";

@@ -175,30 +175,6 @@ TEST_F(OtherBrokers, SendHeartbeatsOnlyWhileTheySeeTheLedger) {
     EXPECT_TRUE(eventually([&] { return has_logged("see ledger"); })) << "each that had lost it";
 }
 
-TEST_F(OtherBrokers, ReportNoCopyWhereAVmMovedTwice) {
-    there_.reset(); // in its place one that the test plays
-    const Member web = add_member("web-7");
-    by_hand("INSERT INTO brokers (id, address, seen_at) VALUES (4242, 'b3', " +
-            std::to_string((clock_.now() + kLong).value) + ")");
-    TestAgent agent = connect(web);
-    agent.greet();
-    const auto look = [&] {
-        agent.send(protocol::Heartbeat());
-        clock_.advance(kNextBeat);
-        for (;;) {
-            const auto beat = agent.receive_heartbeat();
-            if (!beat || beat->time >= clock_.now()) return beat.has_value();
-        }
-    };
-    for (int move = 0; move < 2; ++move) {
-        ASSERT_TRUE(eventually([&] { return placed().size() == 1 && placed()[0].broker != RowId{4242}; }));
-        for (int i = 0; i < 3; ++i) ASSERT_TRUE(look());
-        ASSERT_TRUE(change("UPDATE vms SET broker_id = 4242"));
-        ASSERT_TRUE(look());
-    }
-    EXPECT_FALSE(has_logged("see clone"));
-}
-
 // A failover to a database that lacks the newest commit, or a hand in it.
 TEST_F(OtherBrokers, ServeNoAgentOnceTheLedgerWasSetBackUnderThem) {
     add_person("eve");
