@@ -142,7 +142,8 @@ TEST_F(AgentTest, RunsWithADamagedStateButLetsNobodyInWhereItIsManaged) {
     broker.say(first);
     EXPECT_EQ(account(), protocol::Verdict::kDeny);
     broker.say(revoke_user(2, "carol"));
-    static_cast<void>(broker.take<protocol::Receipt>());
+    while (broker.take<protocol::Receipt>().epoch.value < 2) {
+    } // one for each, or one for both
     EXPECT_TRUE(status().serving);
     EXPECT_EQ(status().trouble, "");
     EXPECT_EQ(state_.load_revocations()->size(), 2U);

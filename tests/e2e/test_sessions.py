@@ -227,3 +227,18 @@ def test_end_of_one_session_by_its_id(team):
             one.await_rows(ann, 1)
             assert second.running
     assert one.run(ann, "true").ok  # a session that was ended is no credential that was revoked
+
+
+def test_a_crowd_that_holds_more_processes_than_the_agent_may_have_descriptors(team):
+    """No number of processes keeps a connection alive, nor out of the receipt."""
+    two = team(2)
+    ann, ben = two.people
+    crowd = "i=0; while [ $i -lt 1500 ]; do sleep 711 & i=$((i+1)); done; echo be''gun; wait"
+    with two.shell(ben) as bens, two.session(ann, crowd) as anns:
+        anns.expect("begun", 60)
+        receipt = two.revoke(ann)
+        assert anns.wait(20).code == 255
+        assert not two.runs("sleep 711")
+        assert (receipt["sessions_found"], receipt["sessions_ended"], receipt["trouble"]) == (1, 1, "")
+        two.await_rows(ann, 0)
+        assert bens.running
