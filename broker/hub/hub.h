@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The hub: all connected agents. One io_context thread ("lk-hub") owns sockets and state; ledger and issuer
-// work runs on a small pool ("lk-hub-work") and posts back. Every public call may come from any thread; only
+// work runs on pools (README.md) and posts back. Every public call may come from any thread; only
 // start(), stop(), receipts(), wait_receipts() and end_session() block. It registers itself with
 // Ledger::on_epoch and on_policy_change. Everything it borrows outlives it, the ledger included: stop the hub
 // first.

@@ -14,7 +14,7 @@ mount -t tmpfs -o size=512k lk-test "$1"
 mkdir "$1/upper" "$1/work" "$1/run"
 mount -t overlay lk-test -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" /etc
 if [ -d /run/systemd ]; then mount --bind "$1/run" /run/systemd; fi
-rm -f /etc/ssh/sshd_config.d/*
+rm -f /etc/ssh/sshd_config.d/* /etc/pam.d/sshd-*
 mkdir -p /etc/latchkey /etc/ssh/sshd_config.d /run/sshd
 printf 'Include /etc/ssh/sshd_config.d/*.conf\\nUsePAM yes\\n' >/etc/ssh/sshd_config
 cp "$2/packaging/agent/sshd.conf" /etc/latchkey/
