@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/run/keeper.h"
 
+#include <optional>
 #include <utility>
 
 #include "agent/gate/session_codec.h"
@@ -122,20 +123,21 @@ void Keeper::restore_reports() {
 void Keeper::restore_sessions() {
     const auto encoded = folder_.load_sessions();
     auto held = encoded ? decode_sessions(*encoded) : fail(encoded.error());
-    const bool is_damaged = !held && held.error().code != Code::kNotFound;
+    std::optional<Error> damage;
+    if (!held && held.error().code != Code::kNotFound) damage = held.error();
     if (held) sessions_.restore(*std::move(held));
-    if (!is_damaged && !folder_.has_lost_sessions()) return;
+    if (!damage && !folder_.has_lost_sessions()) return;
     // Remembered: the next list is whole again, but those that were in this one are still not in it.
     state_.troubles.set(
         TroubleKind::kSessions,
         "sessions of before a restart are not known, and no revocation ends them: end them by "
         "hand, then remove " +
             folder_.lost_sessions_file().string() + " and restart the agent");
-    if (!is_damaged) return;
-    log_error("fail to load sessions why=" + held.error().line());
+    if (!damage) return;
+    log_error("fail to load sessions why=" + damage->line());
     if (const Status noted = folder_.note_lost_sessions(); !noted)
         log_error("fail to record that sessions are lost why=" + noted.error().line());
-    reports_.add("state", "sessions of before the restart are not known: " + held.error().message);
+    reports_.add("state", "sessions of before the restart are not known: " + damage->message);
 }
 
 } // namespace latchkey::agent
