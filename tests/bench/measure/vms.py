@@ -14,6 +14,7 @@ from pathlib import Path
 
 from support.keys import KeyPair
 from support.place import descendants
+from support.wait import wait_for
 
 from .processes import pss_kib, wake_ups
 from .programs import sized
@@ -93,10 +94,12 @@ def idle_agent():
     with new_stand() as stand:
         fingerprints = stand.start_broker(keys)
         vm = stand.start_vm()
+        wait_for(lambda: stand.login in vm.agent_status().get("managed_logins", []), 30, "the login to be managed")
         helper = Path(vm.folder / "latchkey-authorized-keys")
         for key, fingerprint in zip(keys, fingerprints):
             kind, blob = key.split()[:2]
-            asked = [helper, "--socket", vm.socket, stand.login, kind, blob, fingerprint]
+            # By a parent of its own, as each login's: the agent holds 16 credentials of one.
+            asked = ["sh", "-c", '"$@"; exit', "sh", helper, "--socket", vm.socket, stand.login, kind, blob, fingerprint]
             if not subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout:
                 raise RuntimeError(f"no grant for {fingerprint}; the agent's log: {vm.agent_log()[-2000:]}")
         held = vm.agent_status()["cached_grants"]
