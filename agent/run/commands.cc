@@ -29,12 +29,6 @@ Result<AgentConfig> read_config(const ConfigChoice& choice) {
     return load_config(choice.file, MissingFile::kIsAnError);
 }
 
-std::string_view trimmed(std::string_view text) {
-    static constexpr std::string_view blank = " \t\r\n";
-    text.remove_prefix(std::min(text.find_first_not_of(blank), text.size()));
-    return text.substr(0, text.find_last_not_of(blank) + 1);
-}
-
 void say_ready(int fd) {
     if (!posix::notify_ready()) log_warn("fail to notify systemd");
     if (fd < 0) return;
@@ -43,7 +37,7 @@ void say_ready(int fd) {
 }
 
 Status join_with(const AgentConfig& config, std::string_view token_text, const JoinWishes& wishes) {
-    LK_TRY(token, protocol::JoinToken::parse(trimmed(token_text)));
+    LK_TRY(token, parse_token(token_text));
     LK_TRY(pin, join(StateFolder(config.state_dir), token, wishes));
     log_info("join broker=" + pin.broker.text() + " vm=" + pin.vm_name.str());
     return {};

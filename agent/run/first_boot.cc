@@ -17,19 +17,13 @@ struct FoundToken {
     std::filesystem::path place;
 };
 
-std::string_view without_blanks(std::string_view text) {
-    static constexpr std::string_view blank = " \t\r\n";
-    text.remove_prefix(std::min(text.find_first_not_of(blank), text.size()));
-    return text.substr(0, text.find_last_not_of(blank) + 1);
-}
-
 Result<std::optional<FoundToken>> find_token(const TokenPlaces& places) {
     for (const std::filesystem::path& place : {places.credential, places.file}) {
         if (place.empty()) continue;
         const auto content = posix::read_secret_file(place);
         if (!content && content.error().code == Code::kNotFound) continue;
         if (!content) return fail(content.error());
-        auto token = protocol::JoinToken::parse(without_blanks(as_text(content->view())));
+        auto token = parse_token(as_text(content->view()));
         if (!token) {
             return fail(token.error().code, place.string() + " holds no join token: " + token.error().message,
                         "put the line there that `vm token` printed at the broker");
@@ -65,6 +59,12 @@ auto patiently(const FirstBootWorld& world, Ask ask) -> decltype(ask()) {
 }
 
 } // namespace
+
+Result<protocol::JoinToken> parse_token(std::string_view text) {
+    static constexpr std::string_view blank = " \t\r\n";
+    text.remove_prefix(std::min(text.find_first_not_of(blank), text.size()));
+    return protocol::JoinToken::parse(text.substr(0, text.find_last_not_of(blank) + 1));
+}
 
 Result<FirstBoot> first_boot(const StateFolder& state, const TokenPlaces& places,
                              const FirstBootWorld& world) {

@@ -37,6 +37,9 @@ enum class FirstBoot : std::uint8_t {
 Result<FirstBoot> first_boot(const StateFolder& state, const TokenPlaces& places,
                              const FirstBootWorld& world);
 
+// A token as a file or a terminal gives it, with blanks around it.
+Result<protocol::JoinToken> parse_token(std::string_view text);
+
 // A host that was not named yet is kUnavailable.
 Result<VmName> own_name_of_host();
 

@@ -44,16 +44,16 @@ Status probe_system_bus(const posix::Deadline& deadline) {
     if (path.empty()) return {};
     LK_TRY(stream, posix::Stream::connect_unix(path, deadline));
     LK_CHECK(stream.send(as_bytes(first_words()), deadline));
-    for (;;) {
+    while (!deadline.passed()) {
         pollfd entry{stream.fd(), POLLIN, 0};
-        const int ready = ::poll(&entry, 1, deadline.poll_millis());
-        if (ready == 0 && deadline.passed()) return fail(Code::kTimedOut, "the system bus does not answer");
-        if (ready <= 0) continue;
+        if (::poll(&entry, 1, deadline.poll_millis()) <= 0) continue; // time is up, or a signal came
         char byte = 0;
-        if (::recv(stream.fd(), &byte, 1, MSG_DONTWAIT) == 1) return {};
-        if (errno != EINTR && errno != EAGAIN)
+        const ssize_t got = ::recv(stream.fd(), &byte, 1, MSG_DONTWAIT);
+        if (got == 1) return {};
+        if (got == 0 || (errno != EINTR && errno != EAGAIN))
             return fail(Code::kUnavailable, "the system bus closes the connection");
     }
+    return fail(Code::kTimedOut, "the system bus does not answer");
 }
 
 } // namespace latchkey::agent

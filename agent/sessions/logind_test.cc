@@ -7,8 +7,10 @@
 #include <sys/un.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <memory>
+#include <thread>
 
 #include "agent/bus/private_bus_for_test.h"
 #include "agent/bus/sdbus.h"
@@ -88,21 +90,45 @@ TEST(LogindTest, SaysThatThereIsNoBus) {
     EXPECT_EQ(logind.error().code, Code::kUnavailable);
 }
 
-TEST(LogindTest, WaitsForABusThatHangsNoLongerThanItIsTold) {
-    bus::PrivateBus bus; // its address, at which a socket listens that nobody serves
+// A socket at the address of `bus`, at which nobody answers.
+UniqueFd listen_at(const bus::PrivateBus& bus) {
     const std::string path = bus.address().substr(std::strlen("unix:path="));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    ASSERT_LT(path.size(), sizeof address.sun_path);
+    if (path.size() >= sizeof address.sun_path) return {};
     std::memcpy(address.sun_path, path.data(), path.size());
-    const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    ASSERT_EQ(::listen(listener, 8), 0);
+    UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const auto* raw = reinterpret_cast<const sockaddr*>(&address);
+    if (::bind(listener.get(), raw, sizeof address) != 0 || ::listen(listener.get(), 8) != 0) return {};
+    return listener;
+}
+
+TEST(LogindTest, WaitsForABusThatHangsNoLongerThanItIsTold) {
+    bus::PrivateBus bus;
+    const UniqueFd listener = listen_at(bus);
+    ASSERT_TRUE(listener);
     const auto logind = connect_logind(posix::Deadline::after(from_millis(50)));
-    ::close(listener);
     ::unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
     ASSERT_FALSE(logind);
     EXPECT_EQ(logind.error().code, Code::kTimedOut) << "the library itself would have waited much longer";
+}
+
+TEST(LogindTest, GivesABusUpThatClosesTheConnection) {
+    bus::PrivateBus bus;
+    const UniqueFd listener = listen_at(bus);
+    ASSERT_TRUE(listener);
+    std::thread closing([&listener] {
+        const UniqueFd caller(::accept(listener.get(), nullptr, nullptr));
+        char words[64];
+        while (::recv(caller.get(), words, sizeof words, 0) < 0 && errno == EINTR) {
+        }
+    });
+    errno = EAGAIN; // what an earlier call may have left behind: the end of a stream sets none
+    const auto logind = connect_logind(posix::Deadline::after(from_seconds(20)));
+    closing.join();
+    ::unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
+    ASSERT_FALSE(logind);
+    EXPECT_EQ(logind.error().code, Code::kUnavailable);
 }
 
 } // namespace

@@ -10,4 +10,4 @@ namespace latchkey::hub {
 
 inline constexpr auto kAwait = boost::asio::as_tuple(boost::asio::use_awaitable);
 
-}
+} // namespace latchkey::hub
