@@ -92,9 +92,9 @@ Status append_audit(Transaction& t, const AuditEvent& event) {
                            clean_text(event.outcome), clean_text(event.detail, kDetailLimit)};
     const std::uint64_t sequence = t.scratch.head->sequence + 1;
     const ChainHash hash = chain_hash(t.scratch.head->hash, sequence, t.now, clean);
-    LK_CHECK(execute(t, "INSERT INTO audit (" LK_AUDIT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-                     sequence, t.now, clean.actor, clean.action, clean.object, clean.outcome, clean.detail,
-                     ByteView(hash)));
+    LK_CHECK(post(t, "INSERT INTO audit (" LK_AUDIT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                  sequence, t.now, clean.actor, clean.action, clean.object, clean.outcome, clean.detail,
+                  ByteView(hash)));
     t.scratch.head = ChainHead{sequence, hash};
     return {};
 }

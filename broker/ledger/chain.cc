@@ -97,10 +97,10 @@ Status take_up_chain(Transaction& t) {
 
 Status write_chain_head(Transaction& t) {
     const ChainHead& head = *t.scratch.head;
-    return execute(t,
-                   "INSERT INTO chain_head (id, sequence, hash, mac) VALUES (1, $1, $2, $3) "
-                   "ON CONFLICT (id) DO UPDATE SET sequence = $1, hash = $2, mac = $3",
-                   head.sequence, ByteView(head.hash), head_mac(t, head));
+    return post(t,
+                "INSERT INTO chain_head (id, sequence, hash, mac) VALUES (1, $1, $2, $3) "
+                "ON CONFLICT (id) DO UPDATE SET sequence = $1, hash = $2, mac = $3",
+                head.sequence, ByteView(head.hash), head_mac(t, head));
 }
 
 } // namespace latchkey::ledger

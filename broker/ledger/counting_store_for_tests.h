@@ -11,7 +11,8 @@
 namespace latchkey::ledger {
 
 struct Counted {
-    std::atomic<int> runs{0};
+    std::atomic<int> runs{0}; // waited for
+    std::atomic<int> posts{0};
     std::function<void()> on_commit = [] {}; // on the writer's thread, before it
 };
 
@@ -23,6 +24,10 @@ public:
     Result<plugin_host::Rows> run(std::string_view sql, std::span<const plugin_host::Value> values) override {
         ++counted_.runs;
         return real_->run(sql, values);
+    }
+    Status post(std::string_view sql, std::span<const plugin_host::Value> values) override {
+        ++counted_.posts;
+        return real_->post(sql, values);
     }
     Status run_script(std::string_view sql) override { return real_->run_script(sql); }
     Status begin(bool for_writing) override { return real_->begin(for_writing); }

@@ -43,6 +43,7 @@ struct ChainHead {
 };
 struct Scratch {
     bool is_writing = false;
+    bool may_post = false;            // query.h
     std::optional<ChainHead> head;    // read at a commit's first audit row, written back before it ends
     std::optional<Sequence> sequence; // the last one given, in the same way
     bool has_policy_changed = false;

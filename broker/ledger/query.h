@@ -85,6 +85,16 @@ Status execute(Transaction& t, std::string_view sql, const Parameters&... parame
     return {};
 }
 
+// For a change whose answer the job does not need: it may travel with the next statement (store.h). Where it
+// fails, the commit is made again without this, so that the job that it belongs to meets the failure itself.
+template <class... Parameters>
+Status post(Transaction& t, std::string_view sql, const Parameters&... parameters) {
+    const std::array<Value, sizeof...(Parameters)> values{to_value(parameters)...};
+    if (t.scratch.may_post) return t.sql.post(sql, values);
+    LK_TRY(rows, t.sql.run(sql, values));
+    return {};
+}
+
 // For an update that must meet exactly one row; `what` was changed or removed meanwhile otherwise.
 template <class... Parameters>
 Status execute_on_one(Transaction& t, const std::string& what, std::string_view sql,

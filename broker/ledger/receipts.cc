@@ -82,11 +82,11 @@ Status record_receipt(Transaction& t, VmId vm, const protocol::Receipt& receipt)
     if (encoded.size() > kReceiptLimit) return fail(Code::kTooLarge, "a receipt over 64 KiB");
     LK_TRY(number, number_for(t, vm, receipt));
     if (number == 0) return {};
-    LK_CHECK(execute(t,
-                     "INSERT INTO receipts (epoch, vm_id, number, receipt, received_at) "
-                     "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (epoch, vm_id, number) "
-                     "DO UPDATE SET receipt = $4, received_at = $5",
-                     receipt.epoch, vm, number, encoded, t.now));
+    LK_CHECK(post(t,
+                  "INSERT INTO receipts (epoch, vm_id, number, receipt, received_at) "
+                  "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (epoch, vm_id, number) "
+                  "DO UPDATE SET receipt = $4, received_at = $5",
+                  receipt.epoch, vm, number, encoded, t.now));
     LK_TRY(row, query_one(t,
                           "UPDATE vms SET confirmed_epoch = CASE WHEN confirmed_epoch < $2 THEN $2 ELSE "
                           "confirmed_epoch END WHERE id = $1 RETURNING name",

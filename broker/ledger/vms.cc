@@ -133,12 +133,12 @@ Status remove_vm(Transaction& t, const VmName& name, const std::string& actor) {
 
 Status note_vm_seen(Transaction& t, VmId vm, Micros at, Epoch confirmed, std::int64_t clock_offset_micros,
                     const std::string& software, const std::string& trouble) {
-    return execute(t,
-                   "UPDATE vms SET last_seen = $2, confirmed_epoch = CASE WHEN confirmed_epoch < $3 THEN $3 "
-                   "ELSE confirmed_epoch END, clock_offset_micros = $4, "
-                   "software = $5, trouble = $6 WHERE id = $1",
-                   vm, at, confirmed, clock_offset_micros, clean_text(software, kVmTextLimit),
-                   clean_text(trouble, kVmTextLimit));
+    return post(t,
+                "UPDATE vms SET last_seen = $2, confirmed_epoch = CASE WHEN confirmed_epoch < $3 THEN $3 "
+                "ELSE confirmed_epoch END, clock_offset_micros = $4, "
+                "software = $5, trouble = $6 WHERE id = $1",
+                vm, at, confirmed, clock_offset_micros, clean_text(software, kVmTextLimit),
+                clean_text(trouble, kVmTextLimit));
 }
 
 } // namespace latchkey::ledger

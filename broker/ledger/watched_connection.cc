@@ -10,6 +10,12 @@ Result<plugin_host::Rows> WatchedConnection::run(std::string_view sql,
     return rows;
 }
 
+Status WatchedConnection::post(std::string_view sql, std::span<const plugin_host::Value> parameters) {
+    Status done = connection_.post(sql, parameters);
+    if (!done) watch(done.error());
+    return done;
+}
+
 Status WatchedConnection::run_script(std::string_view sql) {
     Status done = connection_.run_script(sql);
     if (!done) watch(done.error());

@@ -15,6 +15,7 @@ public:
 
     Result<plugin_host::Rows> run(std::string_view sql,
                                   std::span<const plugin_host::Value> parameters) override;
+    Status post(std::string_view sql, std::span<const plugin_host::Value> parameters) override;
     Status run_script(std::string_view sql) override;
     // Transactions belong to the ledger, not to its jobs.
     Status begin(bool) override { return refuse(); }

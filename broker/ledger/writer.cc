@@ -158,6 +158,7 @@ std::size_t Writer::serve(const std::vector<Waiting*>& batch) {
     for (int attempt = 1;; ++attempt) {
         scratch = Scratch{};
         scratch.is_writing = true;
+        scratch.may_post = attempt == 1;
         scratch.least_epoch = parts_.listeners.told_epoch();
         status = try_commit(batch, scratch, taken);
         if (!may_retry(status, attempt, since)) break;

@@ -187,6 +187,55 @@ TEST_F(Commits, AFailedCommitHandsNothingOut) {
     EXPECT_TRUE(is_chain_whole());
 }
 
+// The failure of what was posted is known only after its job has ended.
+TEST_F(Commits, ADuplicateSerialFailsItsOwnJobAmongSixteen) {
+    constexpr std::size_t kJobs = 16;
+    const Person bob = add_person("bob");
+    const auto record = [&](std::uint64_t serial) {
+        const auto certificate = make_certificate(bob.user, bob.key, clock_.now(), from_seconds(600), serial);
+        return write([&](Transaction& t) {
+            return record_certificate(t, certificate, bob.user.id, bob.key.id, bob.unlock.id, ledger_key(),
+                                      "bob");
+        });
+    };
+    take(record(1000 + kJobs / 2));
+    std::latch is_running(1);
+    std::latch may_end(1);
+    std::thread busy([&] { // so that the others share a commit
+        take(write([&](Transaction& t) {
+            is_running.count_down();
+            may_end.wait();
+            return append_audit(t, {"root", "test", "x", "done", "{}"});
+        }));
+    });
+    is_running.wait();
+    std::vector<std::optional<Code>> codes(kJobs);
+    std::vector<std::uint64_t> sequences(kJobs);
+    std::latch are_coming(kJobs);
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < kJobs; ++i) {
+        threads.emplace_back([&, i] {
+            are_coming.count_down();
+            const auto row = record(1000 + i);
+            if (row) sequences[i] = row->sequence.value;
+            if (!row) codes[i] = row.error().code;
+        });
+    }
+    are_coming.wait();
+    may_end.count_down();
+    busy.join();
+    for (std::thread& thread : threads) thread.join();
+    std::set<std::uint64_t> seen;
+    for (std::size_t i = 0; i < kJobs; ++i) {
+        const bool fails = i == kJobs / 2;
+        EXPECT_EQ(codes[i], fails ? std::optional(Code::kExists) : std::nullopt) << i;
+        if (!fails) seen.insert(sequences[i]);
+    }
+    EXPECT_EQ(seen.size(), kJobs - 1);
+    EXPECT_EQ(*seen.rbegin(), kJobs) << "gap-free behind the one of before";
+    EXPECT_TRUE(is_chain_whole());
+}
+
 TEST_F(Commits, TellPolicyChangesAfterwardsAndOnlyThose) {
     std::atomic<int> told{0};
     ledger_->on_policy_change([&] { ++told; });

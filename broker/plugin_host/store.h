@@ -37,6 +37,13 @@ public:
     virtual ~Connection() = default;
     // One statement, parameters $1, $2, …; prepared once a connection and kept.
     virtual Result<Rows> run(std::string_view sql, std::span<const Value> parameters) = 0;
+    // In a transaction for writing: a statement whose answer nobody needs; it may travel with the next one.
+    // Where it turns out to have failed, all calls fail until rollback(), commit() too, with kConflict: the
+    // transaction must be made again, by run() alone, which tells whose failure it was.
+    virtual Status post(std::string_view sql, std::span<const Value> parameters) {
+        LK_TRY(rows, run(sql, parameters));
+        return {};
+    }
     // Several statements without parameters: a migration.
     virtual Status run_script(std::string_view sql) = 0;
     virtual Status begin(bool for_writing) = 0; // for_writing: takes the write lock at once (BEGIN IMMEDIATE)

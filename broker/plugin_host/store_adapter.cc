@@ -85,6 +85,16 @@ public:
         return rows;
     }
 
+    Status post(std::string_view sql, std::span<const Value> parameters) override {
+        if (functions_.post == nullptr) return Connection::post(sql, parameters);
+        if (level_ == Level::kNone) return misuse("post without a transaction");
+        lent_.clear();
+        for (const Value& parameter : parameters) lent_.push_back(lend_value(parameter));
+        return instance_->guarded([&](lk_error* error) {
+            return functions_.post(raw_, lend(sql), lent_.data(), lent_.size(), error);
+        });
+    }
+
     Status run_script(std::string_view sql) override {
         return instance_->guarded(
             [&](lk_error* error) { return functions_.run_script(raw_, lend(sql), error); });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/postgres/connection.h"
 
+#include <utility>
+
 #include "plugins/postgres/connect.h"
 
 namespace latchkey::postgres {
@@ -8,6 +10,7 @@ namespace {
 
 constexpr auto kBeyondTheServers = std::chrono::seconds(2);
 constexpr auto kScriptPatience = std::chrono::hours(1); // a migration of large tables
+constexpr std::size_t kMostPosted = 256 * 1024;         // bytes; more must not wait for its answers
 constexpr std::size_t kMostPrepared = 1000; // all SQL stands in the ledger: the limit only bounds a fault
 
 // Whoever writes holds this advisory lock of the database for the transaction: one at a time, of any number
@@ -45,6 +48,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const Settings& settings) {
 
 Status Connection::usable() const {
     if (lost_) return fail(*lost_);
+    if (doomed_) return fail(*doomed_);
     return {};
 }
 
@@ -76,6 +80,7 @@ bool Connection::send_later() {
         if (PQsendQueryParams(session_.get(), command.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) != 1)
             return false;
     }
+    later_.clear();
     return true;
 }
 
@@ -105,6 +110,20 @@ Result<Answer> Connection::next_answer(SteadyTime until) {
 // Reads to the end of one exchange. Its first error is its outcome: what follows it was not done. `wanted`:
 // which command's answer to keep.
 Status Connection::read_to_sync(std::size_t wanted, Answer& kept) {
+    const Status outcome = read_all(wanted, kept);
+    if (!outcome) { // what failed may be prepared or not: its next use gets another name
+        for (const std::string& key : unsure_) {
+            const std::string name = prepared_.extract(key).mapped();
+            prepared_.emplace(name, name);
+        }
+    }
+    unsure_.clear();
+    return outcome;
+}
+
+Status Connection::read_all(std::size_t wanted, Answer& kept) {
+    const std::size_t posted = std::exchange(unsynced_, 0);
+    posted_bytes_ = 0;
     const SteadyTime until = deadline();
     LK_CHECK(flush(until));
     Status outcome;
@@ -118,7 +137,14 @@ Status Connection::read_to_sync(std::size_t wanted, Answer& kept) {
         }
         const ExecStatusType status = PQresultStatus(answer.get());
         if (status == PGRES_PIPELINE_SYNC) return outcome;
-        if (is_error(answer.get()) && outcome) outcome = noted(answer.get());
+        if (is_error(answer.get()) && outcome) {
+            Failure made = noted(answer.get());
+            if (command < posted && !lost_) {
+                made.error.code = Code::kConflict;
+                doomed_ = made.error;
+            }
+            outcome = std::move(made);
+        }
         if (lost_) return outcome;
         if (command == wanted) kept = std::move(answer);
     }
@@ -138,49 +164,66 @@ Status Connection::ask(std::string command) {
     LK_CHECK(usable());
     LK_CHECK(drain());
     later_.push_back(std::move(command));
-    const std::size_t wanted = later_.size() - 1;
-    const bool is_sent = send_later();
-    later_.clear();
-    if (!is_sent) return die(one_line(PQerrorMessage(session_.get())));
+    const std::size_t wanted = unsynced_ + later_.size() - 1;
+    if (!send_later()) return die(one_line(PQerrorMessage(session_.get())));
     LK_CHECK(sync());
     Answer answer;
     return read_to_sync(wanted, answer);
 }
 
-Result<std::int64_t> Connection::run(std::string_view sql, std::span<const lk_value> parameters,
-                                     const sdk::RowSink& rows) {
+// What waits and one statement, without the sync that makes the server answer. Gives the place of the
+// statement's answer among those of all that was sent since the last one.
+Result<std::size_t> Connection::send(std::string_view sql, std::span<const lk_value> parameters) {
     LK_CHECK(usable());
     LK_CHECK(drain());
     LK_CHECK(parameters_.set(parameters));
     const std::string key = parameters_.signature() + ' ' + std::string(sql);
     const auto known = prepared_.find(key);
     if (prepared_.size() >= kMostPrepared) return die("too many different statements");
-    const std::string name =
-        known != prepared_.end() ? known->second : "lk" + std::to_string(prepared_.size());
+    const bool is_new = known == prepared_.end();
+    const std::string name = is_new ? "lk" + std::to_string(prepared_.size()) : known->second;
 
-    std::size_t wanted = later_.size();
+    std::size_t place = unsynced_ + later_.size();
     bool is_sent = send_later();
-    later_.clear();
-    if (known == prepared_.end()) {
+    if (is_new) {
         is_sent = is_sent && PQsendPrepare(session_.get(), name.c_str(), key.c_str() + key.find(' ') + 1,
                                            parameters_.count(), parameters_.types()) == 1;
-        ++wanted;
+        prepared_.emplace(key, name);
+        unsure_.push_back(key);
+        ++place;
     }
     is_sent = is_sent &&
               PQsendQueryPrepared(session_.get(), name.c_str(), parameters_.count(), parameters_.values(),
                                   parameters_.lengths(), parameters_.formats(), 1) == 1;
     if (!is_sent) return die(one_line(PQerrorMessage(session_.get())));
+    return place;
+}
+
+Result<std::int64_t> Connection::run(std::string_view sql, std::span<const lk_value> parameters,
+                                     const sdk::RowSink& rows) {
+    LK_TRY(place, send(sql, parameters));
     LK_CHECK(sync());
     Answer answer;
-    Status done = read_to_sync(wanted, answer);
-    // A statement that failed may be prepared or not: its next use gets another name.
-    if (known == prepared_.end()) prepared_.emplace(done ? key : name, name);
-    LK_CHECK(std::move(done));
+    LK_CHECK(read_to_sync(place, answer));
     for (int i = 0; i < PQntuples(answer.get()); ++i) {
         LK_CHECK(read_row(answer.get(), i, row_));
         LK_CHECK(rows.row(row_));
     }
     return changed_rows(answer.get());
+}
+
+Status Connection::post(std::string_view sql, std::span<const lk_value> parameters) {
+    LK_TRY(place, send(sql, parameters));
+    unsynced_ = place + 1;
+    for (const lk_value& value : parameters) posted_bytes_ += sizeof value + value.bytes.size;
+    return posted_bytes_ < kMostPosted ? Status() : read_posted();
+}
+
+Status Connection::read_posted() {
+    if (unsynced_ == 0) return {};
+    LK_CHECK(sync());
+    Answer ignored;
+    return read_to_sync(SIZE_MAX, ignored);
 }
 
 Status Connection::run_script(std::string_view sql) {
@@ -190,6 +233,7 @@ Status Connection::run_script(std::string_view sql) {
         LK_CHECK(ask(std::move(last)));
     }
     LK_CHECK(usable());
+    LK_CHECK(read_posted());
     LK_CHECK(drain());
     // Several statements at once are not for the pipeline.
     if (PQexitPipelineMode(session_.get()) != 1) return die(one_line(PQerrorMessage(session_.get())));
@@ -212,6 +256,11 @@ Status Connection::run_script(std::string_view sql) {
 // --- Transactions
 // -------------------------------------------------------------------------------------------
 
+// As the last answer said. What was posted since, and failed, dooms the transaction when it is read.
+bool Connection::has_failed() const {
+    return unsynced_ == 0 && PQtransactionStatus(session_.get()) == PQTRANS_INERROR;
+}
+
 Status Connection::begin(bool for_writing) {
     LK_CHECK(usable());
     is_writing_ = for_writing;
@@ -225,7 +274,7 @@ Status Connection::begin(bool for_writing) {
 Status Connection::commit() {
     LK_CHECK(usable());
     // COMMIT in a transaction that has failed is answered, without an error, by ROLLBACK.
-    if (PQtransactionStatus(session_.get()) == PQTRANS_INERROR && later_.empty()) {
+    if (has_failed() && later_.empty()) {
         LK_CHECK(rollback());
         return fail(Code::kInternal, "database " + where_ + ": commit after a statement that failed");
     }
@@ -233,16 +282,17 @@ Status Connection::commit() {
 }
 
 Status Connection::rollback() {
-    LK_CHECK(usable());
     later_.clear();
     has_savepoint_later_ = false;
+    const Status posted = read_posted(); // first: behind what failed the server passes over a ROLLBACK too
+    doomed_.reset();
+    LK_CHECK(usable());
+    (void)posted; // it is undone
     const PGTransactionStatusType status = PQtransactionStatus(session_.get());
     if (unread_syncs_ == 0 && status == PQTRANS_IDLE) return {}; // its BEGIN was never sent
     if (is_writing_) return ask("ROLLBACK");
     later_.emplace_back("ROLLBACK"); // what ends a reading transaction need not be waited for
-    const bool is_sent = send_later();
-    later_.clear();
-    if (!is_sent) return die(one_line(PQerrorMessage(session_.get())));
+    if (!send_later()) return die(one_line(PQerrorMessage(session_.get())));
     LK_CHECK(sync());
     ++unread_syncs_;
     if (PQflush(session_.get()) < 0) return die(one_line(PQerrorMessage(session_.get())));
@@ -263,7 +313,7 @@ Status Connection::release_savepoint() {
         has_savepoint_later_ = false;
         return {};
     }
-    if (PQtransactionStatus(session_.get()) == PQTRANS_INERROR) {
+    if (has_failed()) {
         return fail(Code::kInternal, "database " + where_ + ": a statement failed since the savepoint",
                     "roll back to it");
     }

@@ -13,6 +13,7 @@ namespace latchkey::postgres {
 class PostgresStore : public sdk::StorePlugin {
 public:
     static constexpr bool kListens = true;
+    static constexpr bool kPosts = true;
 
     static Result<std::unique_ptr<PostgresStore>> open(const sdk::Host& host);
 

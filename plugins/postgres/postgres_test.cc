@@ -100,6 +100,10 @@ protected:
         if (!ran) return fail(ran.error());
         return {};
     }
+    static Status post(sdk::StoreConnection& connection, std::int64_t id) {
+        const lk_value values[] = {integer(id)};
+        return connection.post("INSERT INTO t(id) VALUES ($1)", values);
+    }
     static Lines ids(sdk::StoreConnection& connection) {
         return rows(connection, "SELECT id FROM t ORDER BY id");
     }
@@ -154,6 +158,84 @@ TEST_F(Postgres, DoesNotCommitATransactionThatHasFailed) {
     EXPECT_FALSE(insert(*one_, 1));
     EXPECT_EQ(code_of(one_->commit()), Code::kInternal);
     EXPECT_THAT(ids(*one_), ElementsAre()) << "and the connection goes on";
+}
+
+TEST_F(Postgres, SendsWhatIsPostedWithTheNextStatementInOrder) {
+    ASSERT_TRUE(one_->begin(true));
+    ASSERT_TRUE(one_->savepoint());
+    ASSERT_TRUE(post(*one_, 1));
+    ASSERT_TRUE(post(*one_, 2));
+    ASSERT_TRUE(one_->release_savepoint());
+    ASSERT_TRUE(one_->savepoint());
+    ASSERT_TRUE(post(*one_, 3));
+    ASSERT_TRUE(one_->rollback_to_savepoint());
+    ASSERT_TRUE(one_->savepoint());
+    EXPECT_THAT(ids(*one_), ElementsAre("1", "2"));
+    EXPECT_EQ(code_of(insert(*one_, 1)), Code::kExists) << "a statement's own failure is still its own";
+    ASSERT_TRUE(one_->rollback_to_savepoint());
+    ASSERT_TRUE(one_->savepoint());
+    ASSERT_TRUE(post(*one_, 4)) << "and posts go on after it";
+    ASSERT_TRUE(one_->release_savepoint());
+    ASSERT_TRUE(one_->commit());
+    EXPECT_THAT(ids(*two_), ElementsAre("1", "2", "4"));
+    ASSERT_TRUE(one_->begin(true));
+    ASSERT_TRUE(post(*one_, 5));
+    ASSERT_TRUE(one_->rollback());
+    EXPECT_THAT(ids(*one_), ElementsAre("1", "2", "4"));
+}
+
+TEST_F(Postgres, KeepsNothingOfATransactionInWhichSomethingPostedHasFailed) {
+    ASSERT_TRUE(insert(*one_, 9));
+    const auto begin_with_a_failure = [&] { // of the first job, which was told that it is done
+        EXPECT_TRUE(one_->begin(true));
+        EXPECT_TRUE(one_->savepoint());
+        EXPECT_TRUE(insert(*one_, 1));
+        EXPECT_TRUE(post(*one_, 9));
+        EXPECT_TRUE(one_->release_savepoint());
+        EXPECT_TRUE(one_->savepoint());
+    };
+    begin_with_a_failure();
+    EXPECT_EQ(code_of(insert(*one_, 2)), Code::kConflict) << "it is not this statement's";
+    EXPECT_EQ(code_of(one_->rollback_to_savepoint()), Code::kConflict);
+    EXPECT_EQ(code_of(post(*one_, 3)), Code::kConflict);
+    EXPECT_EQ(code_of(one_->commit()), Code::kConflict);
+    ASSERT_TRUE(one_->rollback());
+    EXPECT_THAT(ids(*two_), ElementsAre("9"));
+
+    begin_with_a_failure(); // found by the commit alone
+    ASSERT_TRUE(one_->release_savepoint());
+    EXPECT_EQ(code_of(one_->commit()), Code::kConflict);
+    ASSERT_TRUE(one_->rollback());
+    EXPECT_THAT(ids(*two_), ElementsAre("9"));
+
+    begin_with_a_failure(); // never found
+    ASSERT_TRUE(one_->rollback());
+    ASSERT_TRUE(one_->begin(true));
+    ASSERT_TRUE(insert(*one_, 4)) << "the next transaction is in order";
+    ASSERT_TRUE(one_->commit());
+    EXPECT_THAT(ids(*two_), ElementsAre("4", "9"));
+}
+
+TEST_F(Postgres, PostsMoreThanItLetsWaitAndPreparesAgainWhatMayNotBePrepared) {
+    const std::string large(20'000, 'x');
+    ASSERT_TRUE(one_->begin(true));
+    for (std::int64_t id = 0; id < 40; ++id) {
+        const lk_value values[] = {integer(id), blob(large)};
+        ASSERT_TRUE(one_->post("INSERT INTO t(id, data) VALUES ($1, $2)", values)) << id;
+    }
+    ASSERT_TRUE(one_->commit());
+    EXPECT_THAT(rows(*two_, "SELECT COUNT(*) FROM t"), ElementsAre("40"));
+    const auto twice = "INSERT INTO t(id, name) VALUES ($1, 'new')"; // its first use fails, and one behind it
+    const auto other = "UPDATE t SET name = 'newer' WHERE id = $1";
+    const std::vector<lk_value> one{integer(1)};
+    ASSERT_TRUE(one_->begin(true));
+    ASSERT_TRUE(one_->post(twice, one));
+    ASSERT_TRUE(one_->post(other, one));
+    ASSERT_TRUE(one_->rollback());
+    ASSERT_TRUE(one_->begin(true));
+    EXPECT_TRUE(run(*one_, other, one));
+    EXPECT_EQ(code_of(run(*one_, twice, one)), Code::kExists);
+    ASSERT_TRUE(one_->rollback());
 }
 
 TEST_F(Postgres, GivesReadersASnapshotThatCannotWrite) {

@@ -195,6 +195,13 @@ typedef struct lk_store {
     int32_t (*listen)(lk_connection* connection, lk_bytes channel, lk_error* error);
     int32_t (*notify)(lk_connection* connection, lk_bytes channel, lk_bytes payload, lk_error* error);
     int32_t (*wait)(lk_connection* connection, int32_t timeout_ms, const lk_row_sink* rows, lk_error* error);
+
+    /* NULL where there is no gain in it: the host runs the statement then. A statement in a transaction for
+     * writing whose answer nobody needs: it may be sent with what comes next, in order. Where it turns out to
+     * have failed, that call and each one after it fails until rollback, commit too, the first with
+     * LK_ERROR_CONFLICT: the host makes the whole transaction again, without post. */
+    int32_t (*post)(lk_connection* connection, lk_bytes sql, const lk_value* parameters, size_t count,
+                    lk_error* error);
 } lk_store;
 
 /* --- kind signer: the CA key. Any thread, several at once --------------------------------------------- */

@@ -32,6 +32,10 @@ public:
     // Returns the number of rows that it changed.
     virtual Result<std::int64_t> run(std::string_view sql, std::span<const lk_value> parameters,
                                      const RowSink& rows) = 0;
+    // Called only where the plugin's kPosts is true.
+    virtual Status post(std::string_view, std::span<const lk_value>) {
+        return fail(Code::kUnsupported, "this store posts nothing");
+    }
     virtual Status run_script(std::string_view sql) = 0;
     virtual Status begin(bool for_writing) = 0;
     virtual Status commit() = 0;
@@ -51,6 +55,7 @@ private:
 class StorePlugin {
 public:
     static constexpr bool kListens = false; // a derived class says true and overrides the three above
+    static constexpr bool kPosts = false;   // and post()
 
     virtual ~StorePlugin() = default;
     virtual const char* dialect() const = 0; // a constant
@@ -87,6 +92,11 @@ inline std::int32_t store_run(lk_connection* connection, lk_bytes sql, const lk_
         *changed = n;
         return {};
     });
+}
+
+inline std::int32_t store_post(lk_connection* connection, lk_bytes sql, const lk_value* parameters,
+                               std::size_t count, lk_error* error) noexcept {
+    return guarded(error, [&] { return connection_of(connection).post(text(sql), {parameters, count}); });
 }
 
 inline std::int32_t store_script(lk_connection* connection, lk_bytes sql, lk_error* error) noexcept {
@@ -137,6 +147,7 @@ const lk_store* store_functions() {
         .listen = Plugin::kListens ? store_listen : nullptr,
         .notify = Plugin::kListens ? store_notify : nullptr,
         .wait = Plugin::kListens ? store_wait : nullptr,
+        .post = Plugin::kPosts ? store_post : nullptr,
     };
     return &table;
 }
