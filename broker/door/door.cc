@@ -26,6 +26,7 @@ constexpr int kBacklog = 1024;
 constexpr int kAcceptsAtOnce = 64;
 constexpr int kTickMillis = 100; // while somebody waits
 constexpr std::size_t kTurnsLookedAt = 16;
+constexpr std::size_t kThreadsKept = 16; // of those that nobody needs at the moment
 // What epoll tells us of: these two, the listeners, and from here on the lobby's visitors.
 constexpr std::uint64_t kStop = 0;
 constexpr std::uint64_t kWake = 1;
@@ -106,8 +107,12 @@ Door::Door(Parts parts, Settings settings)
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      admission_(settings_.admission, {.on_free = [this] { ring(wake_); }}),
-      lobby_(settings_.waiting) {}
+      admission_(settings_.admission, {.on_free =
+                                           [this] {
+                                               if (has_waiting_) ring(wake_);
+                                           }}),
+      lobby_(settings_.waiting),
+      crew_("lk-door", kThreadsKept) {}
 
 Result<std::unique_ptr<Door>> Door::start(Parts parts, Settings settings) {
     std::unique_ptr<Door> door(new Door(std::move(parts), std::move(settings)));
@@ -131,8 +136,7 @@ Door::~Door() {
 void Door::stop() {
     if (stop_) ring(stop_);
     if (acceptor_.joinable()) acceptor_.join();
-    for (Guest& guest : guests_) guest.thread.join();
-    guests_.clear();
+    crew_.stop();
     while (lobby_.next([](const Visitor&) { return true; })) {
     }
     listeners_.clear();
@@ -197,11 +201,13 @@ void Door::accept_loop() {
                 heard_from(what - kFirstVisitor, event.events);
             }
         }
-        reap();
         while (auto late = lobby_.late(real_now() - settings_.login_grace)) {
             send_away(std::move(*late), Refusal::kWaitedTooLong);
         }
+        has_waiting_ =
+            !lobby_.is_empty(); // before it is looked for: a place that comes free after that rings
         seat_visitors();
+        has_waiting_ = !lobby_.is_empty();
         figures_.in_lobby.set(static_cast<std::int64_t>(lobby_.size()));
     }
 }
@@ -270,34 +276,25 @@ void Door::seat_visitors() {
 
 void Door::seat(Visitor visitor, Admission::Ticket ticket) {
     figures_.waiting.observe(std::chrono::microseconds((real_now() - visitor.since).value));
-    Guest& guest = guests_.emplace_back();
-    const std::string name = "lk-door-" + std::to_string(next_guest_++ % 1'000'000);
-    try {
-        guest.thread = std::thread([this, &guest, name, from = std::move(visitor.address),
-                                    fd = std::move(visitor.socket), held = std::move(ticket)]() mutable {
-            pthread_setname_np(pthread_self(), name.c_str());
-            try {
-                serve(std::move(fd), from, std::move(held));
-            } catch (const std::exception& error) {
-                log(LogLevel::kError, std::string("door serve failed: ") + error.what());
-            } catch (...) {
-                log(LogLevel::kError, "door serve failed");
-            }
-            guest.is_done = true;
-        });
-    } catch (const std::exception&) { // no thread to be had
-        guests_.pop_back();
-        figures_.refuse(Refusal::kNoThread);
-        log(LogLevel::kError, "door cannot start a thread");
-    }
-}
-
-void Door::reap() {
-    guests_.remove_if([](Guest& guest) {
-        if (!guest.is_done) return false;
-        guest.thread.join();
-        return true;
+    struct Guest {
+        UniqueFd socket;
+        std::string address;
+        Admission::Ticket ticket;
+    };
+    auto guest = std::make_shared<Guest>(
+        Guest{std::move(visitor.socket), std::move(visitor.address), std::move(ticket)});
+    const Status seated = crew_.run([this, guest] {
+        try {
+            serve(std::move(guest->socket), guest->address, std::move(guest->ticket));
+        } catch (const std::exception& error) {
+            log(LogLevel::kError, std::string("door serve failed: ") + error.what());
+        } catch (...) {
+            log(LogLevel::kError, "door serve failed");
+        }
     });
+    if (seated) return;
+    figures_.refuse(Refusal::kNoThread);
+    log(LogLevel::kError, "door " + seated.error().line());
 }
 
 void Door::serve(UniqueFd socket, const std::string& from, Admission::Ticket ticket) {

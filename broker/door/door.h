@@ -2,14 +2,13 @@
 #pragma once
 // The door: people come in by SSH. start() binds its own listening sockets; the thread "lk-door" accepts,
 // keeps those that wait in its lobby (a socket each, no thread), and gives whoever has a place (admission.h)
-// a thread "lk-door-N" that runs login and commands in linear style. That one blocks on the socket, the
-// ledger, the signer and the hub, each wait with a deadline. All that Parts names outlives it; stop() ends
-// every connection and joins every thread.
+// a thread "lk-door-N" (crew.h) that runs login and commands in linear style. That one blocks on the socket,
+// the ledger, the signer and the hub, each wait with a deadline. All that Parts names outlives it; stop()
+// ends every connection and joins every thread.
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,6 +18,7 @@
 #include "broker/desk/console.h"
 #include "broker/door/admission.h"
 #include "broker/door/conversation.h"
+#include "broker/door/crew.h"
 #include "broker/door/figures.h"
 #include "broker/door/host_key.h"
 #include "broker/door/lobby.h"
@@ -61,10 +61,6 @@ public:
     void describe(metrics::Registry& registry) const;
 
 private:
-    struct Guest {
-        std::thread thread;
-        std::atomic<bool> is_done = false;
-    };
     Door(Parts parts, Settings settings);
     Status bind();
     Status watch(int fd, std::uint64_t what, std::uint32_t events);
@@ -75,22 +71,21 @@ private:
     void seat_visitors();
     void seat(Visitor visitor, Admission::Ticket ticket);
     void serve(UniqueFd socket, const std::string& from, Admission::Ticket ticket);
-    void reap();
     void log(LogLevel level, std::string_view line) const;
 
     const Parts parts_;
     const Settings settings_;
     HostKey host_key_;
     UniqueFd stop_;  // eventfd, readable once stop() was called; every wait polls it
-    UniqueFd wake_;  // eventfd: a place came free
+    UniqueFd wake_;  // eventfd: a place came free, and somebody waits for one
     UniqueFd epoll_; // the acceptor's
+    std::atomic<bool> has_waiting_ = false;
     Admission admission_;
     Lobby lobby_; // the acceptor's alone
     DoorFigures figures_;
     std::vector<UniqueFd> listeners_;
     std::thread acceptor_;
-    std::list<Guest> guests_; // the acceptor's alone while it runs
-    std::uint64_t next_guest_ = 1;
+    Crew crew_; // after what its jobs use
 };
 
 } // namespace latchkey::door
