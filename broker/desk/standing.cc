@@ -3,24 +3,27 @@
 
 #include <utility>
 
-#include "broker/ledger/factors.h"
 #include "broker/ledger/users.h"
 
 namespace latchkey::desk {
 
 Result<Standing> look_up_standing(ledger::Transaction& t, const Caller& caller) {
-    LK_TRY(user, ledger::find_user(t, caller.user));
-    if (!user || user->state == ledger::UserState::kRemoved) {
-        return fail(Code::kRevoked, "this account was removed", "ask an admin");
+    LK_TRY(holder, ledger::find_holder(t, caller.fingerprint));
+    const bool has_key = holder && holder->key.id == caller.key && holder->user.id == caller.user;
+    std::optional<ledger::User> user;
+    if (has_key) {
+        user = holder->user;
+    } else { // why not?
+        LK_TRY(found, ledger::find_user(t, caller.user));
+        user = std::move(found);
     }
+    if (!user || user->state == ledger::UserState::kRemoved)
+        return fail(Code::kRevoked, "this account was removed", "ask an admin");
     if (user->state != ledger::UserState::kActive)
         return fail(Code::kLocked, "account locked", "ask an admin");
-    LK_TRY(key, ledger::find_key(t, caller.fingerprint));
-    if (!key || key->id != caller.key || key->user != caller.user) {
+    if (!has_key)
         return fail(Code::kRevoked, "this key was removed", "log in with another key, or ask an admin");
-    }
-    LK_TRY(unlock, ledger::live_unlock(t, caller.user, caller.key));
-    return Standing{std::move(*user), std::move(*key), unlock};
+    return std::move(*holder);
 }
 
 } // namespace latchkey::desk

@@ -3,19 +3,12 @@
 // Who the caller is by the ledger, at this moment: a connection, and a prompt within a command, may outlive a
 // role, a key and an unlock. Inside a ledger job.
 
-#include <optional>
-
 #include "broker/desk/console.h"
-#include "broker/ledger/ledger.h"
-#include "broker/ledger/model.h"
+#include "broker/ledger/holders.h"
 
 namespace latchkey::desk {
 
-struct Standing {
-    ledger::User user;
-    ledger::Key key;
-    std::optional<ledger::Unlock> unlock; // the live one of this key
-};
+using Standing = ledger::Holder;
 
 // kRevoked: the account or the key of this login was removed. kLocked.
 Result<Standing> look_up_standing(ledger::Transaction& t, const Caller& caller);

@@ -106,17 +106,15 @@ Status LoginDialogue::on_key(ssh_message message) {
                               : on_registered_key(message, *key, is_proven);
 }
 
-// Two look-ups in each case, found or not.
+// One look-up in each case, found or not.
 Result<std::optional<LoginDialogue::Known>> LoginDialogue::look_up(const keys::PublicKey& key) const {
     auto found = parts_.ledger.read([&](ledger::Transaction& t) -> Result<std::optional<Known>> {
-        LK_TRY(row, ledger::find_key(t, key.fingerprint()));
-        LK_TRY(user, ledger::find_user(t, row ? row->user : RowId{1}));
-        if (!row || !user || row->blob != key.blob() || user->name.str() != name_ ||
-            user->state == ledger::UserState::kRemoved) {
+        LK_TRY(holder, ledger::find_holder(t, key.fingerprint()));
+        if (!holder || holder->key.blob != key.blob() || holder->user.name.str() != name_ ||
+            holder->user.state == ledger::UserState::kRemoved) {
             return std::optional<Known>();
         }
-        LK_TRY(unlock, ledger::live_unlock(t, user->id, row->id));
-        return std::optional<Known>(Known{std::move(*user), std::move(*row), unlock});
+        return holder;
     });
     if (found) return found;
     const Code code = found.error().code;

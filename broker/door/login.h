@@ -11,8 +11,7 @@
 #include "broker/desk/console.h"
 #include "broker/door/admission.h"
 #include "broker/door/transport.h"
-#include "broker/ledger/ledger.h"
-#include "broker/ledger/model.h"
+#include "broker/ledger/holders.h"
 #include "broker/unlock/enrolment.h"
 #include "broker/unlock/factors.h"
 #include "core/keys/public_key.h"
@@ -43,11 +42,7 @@ public:
 
 private:
     enum class Stage : std::uint8_t { kKey = 1, kFactor, kInvite, kFirstCode, kDone };
-    struct Known {
-        ledger::User user;
-        ledger::Key key;
-        std::optional<ledger::Unlock> unlock; // the live one
-    };
+    using Known = ledger::Holder;
 
     Status on_request(ssh_message message);
     Status on_key(ssh_message message);

@@ -9,9 +9,8 @@
 #include "broker/hub/state.h"
 #include "broker/ledger/audit.h"
 #include "broker/ledger/detail.h"
-#include "broker/ledger/factors.h"
+#include "broker/ledger/holders.h"
 #include "broker/ledger/policy_rows.h"
-#include "broker/ledger/users.h"
 #include "broker/ledger/vms.h"
 #include "core/protocol/local.h"
 
@@ -46,14 +45,11 @@ Result<Subject> read_subject(ledger::Transaction& t, const ledger::Vm& vm, const
                            session->user == asked.user && session->login == asked.login &&
                            session->key == asked.key;
     if (!is_theirs || asked.user.empty() || asked.key.empty()) return subject;
-    LK_TRY(key, ledger::find_key(t, asked.key));
-    if (!key) return subject;
-    LK_TRY(user, ledger::find_user(t, key->user));
-    if (!user || user->name != asked.user) return subject;
-    LK_TRY(unlock, ledger::live_unlock(t, user->id, key->id));
-    LK_TRY(rules, ledger::rules_for_user(t, user->id));
-    subject.user = std::move(user);
-    subject.unlock = unlock;
+    LK_TRY(holder, ledger::find_holder(t, asked.key));
+    if (!holder || holder->user.name != asked.user) return subject;
+    LK_TRY(rules, ledger::rules_for_user(t, holder->user.id));
+    subject.user = std::move(holder->user);
+    subject.unlock = holder->unlock;
     subject.rules = std::move(rules);
     return subject;
 }

@@ -8,16 +8,16 @@
 #include <chrono>
 
 #include "broker/ledger/certificates.h"
-#include "broker/ledger/factors.h"
+#include "broker/ledger/holders.h"
 #include "broker/ledger/policy_rows.h"
 #include "broker/ledger/revocations.h"
-#include "broker/ledger/users.h"
 #include "core/cert/certificate.h"
 
 namespace latchkey::issue {
 namespace {
 
 constexpr Micros kLeastLeft = from_seconds(300);
+constexpr int kMostTries = 3; // where others change what a certificate is made by
 
 Status fill_random(std::span<std::uint8_t> out) {
     if (RAND_bytes(out.data(), static_cast<int>(out.size())) == 1) return {};
@@ -114,9 +114,8 @@ bool Issuer::apply(const std::vector<ledger::RevocationRow>& newer) {
 
 // Judged by a set in memory, brought level with the snapshot that the caller reads from: the cost of a fetch
 // does not grow with the number of revocations.
-Result<bool> Issuer::is_revoked(ledger::Transaction& t, const ledger::User& user,
+Result<bool> Issuer::is_revoked(ledger::Transaction& t, Epoch epoch, const ledger::User& user,
                                 const ledger::CertificateRow& row, const VmName& vm) {
-    LK_TRY(epoch, ledger::current_epoch(t));
     const Epoch known = set_epoch();
     if (known < epoch) {
         LK_TRY(newer, ledger::revocations_after(t, known));
@@ -137,34 +136,32 @@ Result<bool> Issuer::is_revoked(ledger::Transaction& t, const ledger::User& user
         .has_value();
 }
 
-Result<std::optional<Issuer::Subject>> Issuer::read_subject(ledger::Transaction& t, const ledger::Key& key,
+Result<std::optional<Issuer::Subject>> Issuer::read_subject(ledger::Transaction& t, const Fingerprint& key,
                                                             Serial offered, const VmName& vm) {
-    LK_TRY(user, ledger::find_user(t, key.user));
-    if (!user) return std::optional<Subject>();
-    Subject subject{.key = key, .user = std::move(*user)};
-    LK_TRY(unlock, ledger::live_unlock(t, subject.user.id, key.id));
-    subject.unlock = unlock;
+    LK_TRY(holding, ledger::find_holding(t, key));
+    if (!holding) return std::optional<Subject>();
+    Subject subject{.key = std::move(holding->holder.key),
+                    .user = std::move(holding->holder.user),
+                    .unlock = holding->holder.unlock,
+                    .policy_count = holding->policy_count,
+                    .last = holding->last,
+                    .certificate = std::move(holding->newest)};
     LK_TRY(rules, ledger::rules_for_user(t, subject.user.id));
     subject.rules = std::move(rules);
-    LK_TRY(count, ledger::policy_count(t));
-    subject.policy_count = count;
     if (offered.value != 0) {
         LK_TRY(found, ledger::find_certificate(t, offered));
         subject.certificate = std::move(found);
-    } else if (subject.unlock) {
-        LK_TRY(newest, ledger::newest_certificate(t, subject.unlock->id));
-        subject.certificate = std::move(newest);
     }
     if (subject.certificate) {
-        LK_TRY(revoked, is_revoked(t, subject.user, *subject.certificate, vm));
+        LK_TRY(revoked, is_revoked(t, holding->epoch, subject.user, *subject.certificate, vm));
         subject.is_revoked = revoked;
     }
     return std::optional(std::move(subject));
 }
 
-Result<ledger::CertificateRow> Issuer::make(const Subject& subject, const std::string& actor) {
+Result<ledger::CertificateRow> Issuer::make(const Subject& subject, const std::string& actor, Beside beside) {
     const metrics::Stopwatch watch(counts_.issuing);
-    auto made = make_one(subject, actor);
+    auto made = make_one(subject, actor, beside);
     (made ? counts_.issued : is_refusal(made.error().code) ? counts_.refused : counts_.failed).add();
     return made;
 }
@@ -192,7 +189,8 @@ Result<cert::Certificate> Issuer::sign_once(const cert::Content& content) {
 }
 
 // Plan, sign, verify what came back, record: only the row that the ledger made durable is returned.
-Result<ledger::CertificateRow> Issuer::make_one(const Subject& subject, const std::string& actor) {
+Result<ledger::CertificateRow> Issuer::make_one(const Subject& subject, const std::string& actor,
+                                                Beside beside) {
     if (!subject.unlock) return fail(Code::kExpired, "the unlock has ended", "run: unlock");
     const Micros now = parts_.clock.now();
     LK_TRY(plan, policy::plan_certificate(subject.rules, subject.unlock->ends_at - now, settings_.max_ttl));
@@ -213,16 +211,18 @@ Result<ledger::CertificateRow> Issuer::make_one(const Subject& subject, const st
 
     LK_TRY(certificate, sign(content));
     return parts_.ledger.write([&](ledger::Transaction& t) -> Result<ledger::CertificateRow> {
-        // Other brokers may have changed the rules since they were read, however long ago: this process may
-        // have been stopped. Here nobody else writes.
-        const auto still_fits = [&](std::uint64_t policy_count) -> Status {
-            if (policy_count == subject.policy_count) return {};
+        // Others may have made one, or changed the rules, since the subject was read, however long ago: this
+        // process may have been stopped. Here nobody else writes.
+        const auto still_due = [&](const ledger::Meanwhile& meanwhile) -> Status {
+            if (beside == Beside::kNone && meanwhile.last > subject.last)
+                return fail(Code::kConflict, "another certificate was made meanwhile", "try again");
+            if (meanwhile.policy_count == subject.policy_count) return {};
             LK_TRY(rules, ledger::rules_for_user(t, subject.user.id));
             if (rules == subject.rules) return {};
             return fail(Code::kConflict, "the rules were changed meanwhile", "try again");
         };
         return ledger::record_certificate(t, certificate, subject.user.id, subject.key.id, subject.unlock->id,
-                                          parts_.ledger_key, actor, still_fits);
+                                          parts_.ledger_key, actor, still_due);
     });
 }
 
@@ -257,31 +257,46 @@ Result<ledger::CertificateRow> Issuer::issue(const ledger::User& user, const led
         subject.policy_count = count;
         return {};
     }));
-    return make(subject, actor);
+    return make(subject, actor, Beside::kOthers);
 }
 
 Result<ledger::CertificateRow> Issuer::current(const ledger::User& /*user*/, const ledger::Key& key,
                                                const ledger::Unlock& unlock, const std::string& actor) {
-    return current_at(VmName(), key, unlock, actor);
+    return current_at(VmName(), key, unlock, actor, std::nullopt);
 }
 
+// What is known is read again only where others were at it meanwhile: they made one, or changed the rules.
 Result<ledger::CertificateRow> Issuer::current_at(const VmName& vm, const ledger::Key& key,
-                                                  const ledger::Unlock& unlock, const std::string& actor) {
+                                                  const ledger::Unlock& unlock, const std::string& actor,
+                                                  std::optional<Subject> known) {
     const Turns::Turn turn(issuing_, unlock.id, std::chrono::microseconds(settings_.turn.value));
-    LK_TRY(subject,
-           parts_.ledger.read([&](ledger::Transaction& t) { return read_subject(t, key, Serial{0}, vm); }));
-    if (!subject) return fail(Code::kNotFound, "the account of this key is gone");
-    LK_TRY(row, usable(*subject));
-    if (row) return std::move(*row);
-    auto made = turn.has_come()
-                    ? make(*subject, actor)
-                    : fail(Code::kUnavailable, "a certificate of this unlock is long in the making",
-                           "try again; where that stays so, look at the signer's log");
-    // Without a signer what is still valid serves on, until it ends.
-    const bool can_wait = !made && made.error().code == Code::kUnavailable && subject->certificate &&
-                          !subject->is_revoked && subject->certificate->ends_at > parts_.clock.now();
-    if (can_wait) return std::move(*subject->certificate);
-    return made;
+    std::optional<Subject> subject;
+    if (!turn.has_waited()) subject = std::move(known);
+    for (int attempt = 1;; ++attempt) {
+        if (!subject) {
+            LK_TRY(found, parts_.ledger.read([&](ledger::Transaction& t) {
+                return read_subject(t, key.fingerprint, Serial{0}, vm);
+            }));
+            subject = std::move(found);
+        }
+        if (!subject || subject->key.id != key.id)
+            return fail(Code::kNotFound, "the key is not registered any more", "see: key ls");
+        LK_TRY(row, usable(*subject));
+        if (row) return std::move(*row);
+        auto made = turn.has_come()
+                        ? make(*subject, actor, Beside::kNone)
+                        : fail(Code::kUnavailable, "a certificate of this unlock is long in the making",
+                               "try again; where that stays so, look at the signer's log");
+        if (!made && made.error().code == Code::kConflict && attempt < kMostTries) {
+            subject.reset();
+            continue;
+        }
+        // Without a signer what is still valid serves on, until it ends.
+        const bool can_wait = !made && made.error().code == Code::kUnavailable && subject->certificate &&
+                              !subject->is_revoked && subject->certificate->ends_at > parts_.clock.now();
+        if (can_wait) return std::move(*subject->certificate);
+        return made;
+    }
 }
 
 } // namespace latchkey::issue

@@ -85,23 +85,28 @@ private:
         std::optional<ledger::Unlock> unlock = {};
         std::vector<ledger::Rule> rules = {};
         std::uint64_t policy_count = 0;                         // when the rules were read
+        Sequence last = {};                                     // of the unlock's certificates
         std::optional<ledger::CertificateRow> certificate = {}; // the offered one, else the unlock's newest
         bool is_revoked = false;                                // that certificate
     };
-    Result<std::optional<Subject>> read_subject(ledger::Transaction& t, const ledger::Key& key,
+    Result<std::optional<Subject>> read_subject(ledger::Transaction& t, const Fingerprint& key,
                                                 Serial offered, const VmName& vm);
     Epoch set_epoch();
     bool apply(const std::vector<ledger::RevocationRow>& newer);
-    Result<bool> is_revoked(ledger::Transaction& t, const ledger::User& user,
+    // epoch: the snapshot's.
+    Result<bool> is_revoked(ledger::Transaction& t, Epoch epoch, const ledger::User& user,
                             const ledger::CertificateRow& row, const VmName& vm);
-    Result<ledger::CertificateRow> make(const Subject& subject, const std::string& actor);
-    Result<ledger::CertificateRow> make_one(const Subject& subject, const std::string& actor);
+    enum class Beside { kOthers, kNone }; // kNone: kConflict where the unlock has got another one meanwhile
+    Result<ledger::CertificateRow> make(const Subject& subject, const std::string& actor, Beside beside);
+    Result<ledger::CertificateRow> make_one(const Subject& subject, const std::string& actor, Beside beside);
     Result<cert::Certificate> sign(const cert::Content& content);
     Result<cert::Certificate> sign_once(const cert::Content& content);
     // The subject's certificate where it still does; nullopt where a new one is due.
     Result<std::optional<ledger::CertificateRow>> usable(const Subject& subject);
+    // known: the subject where it has just been read.
     Result<ledger::CertificateRow> current_at(const VmName& vm, const ledger::Key& key,
-                                              const ledger::Unlock& unlock, const std::string& actor);
+                                              const ledger::Unlock& unlock, const std::string& actor,
+                                              std::optional<Subject> known);
     Result<protocol::Grant> judge(const ledger::Vm& vm, const protocol::Fetch& fetch);
     void record_denial(const ledger::Vm& vm, const protocol::Fetch& fetch, const protocol::Grant& grant);
 

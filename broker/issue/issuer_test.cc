@@ -7,6 +7,7 @@
 #include <chrono>
 #include <future>
 #include <thread>
+#include <utility>
 
 #include "broker/issue/issuer_for_tests.h"
 #include "broker/ledger/certificates.h"
@@ -74,7 +75,7 @@ TEST_F(Issuing, RecordsNothingWhereTheSignerIsGone) {
     grant(bob, "*", {"deploy"});
     signer_.is_gone = true;
     EXPECT_EQ(ledger::code_of(issuer_->issue(bob.user, bob.key, bob.unlock, "bob")), Code::kUnavailable);
-    EXPECT_FALSE(take(read([&](Transaction& t) { return ledger::newest_certificate(t, bob.unlock.id); })));
+    EXPECT_FALSE(newest_of(bob));
 }
 
 TEST_F(Issuing, RecordsNothingThatTheSignerDidNotSign) {
@@ -82,7 +83,7 @@ TEST_F(Issuing, RecordsNothingThatTheSignerDidNotSign) {
     grant(bob, "*", {"deploy"});
     signer_.signs_other_bytes = true;
     EXPECT_EQ(ledger::code_of(issuer_->issue(bob.user, bob.key, bob.unlock, "bob")), Code::kBadSignature);
-    EXPECT_FALSE(take(read([&](Transaction& t) { return ledger::newest_certificate(t, bob.unlock.id); })));
+    EXPECT_FALSE(newest_of(bob));
 }
 
 TEST_F(Issuing, KeepsTheCurrentOneUntilAQuarterIsLeft) {
@@ -214,6 +215,36 @@ TEST_F(Issuing, MakesOneCertificateForManyAskersAtOnce) {
     }
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(signer_.signatures, 1);
+}
+
+// As other VMs, or other brokers, may ask between the reading and the recording.
+TEST_F(Issuing, TakesTheOneThatWasMadeMeanwhile) {
+    const auto bob = add_person("bob");
+    grant(bob, "*", {"deploy"});
+    bool is_first = true;
+    std::vector<ledger::CertificateRow> others;
+    signer_.meanwhile = [&] {
+        if (std::exchange(is_first, false))
+            others.push_back(take(issuer_->issue(bob.user, bob.key, bob.unlock, "bob")));
+    };
+    const auto mine = take(issuer_->current(bob.user, bob.key, bob.unlock, "bob"));
+    ASSERT_EQ(others.size(), 1u);
+    EXPECT_EQ(mine.serial, others[0].serial);
+    EXPECT_EQ(audit_count("certificate.issue"), 1u);
+}
+
+TEST_F(Judging, AnswersManyVmsAtOnceWithOneCertificate) {
+    const auto bob = add_person("bob");
+    const auto vm = add_vm("web-7");
+    grant(bob, "*", {"deploy"});
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i) {
+        threads.emplace_back([&] {
+            EXPECT_EQ(take(issuer_->grant_for(vm, fetch_of(bob, "deploy"))).decision, GrantDecision::kAllow);
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(audit_count("certificate.issue"), 1u);
 }
 
 TEST_F(Judging, AllowsAPlainKeyWithAFreshCertificate) {

@@ -88,10 +88,8 @@ std::string in_words(const policy::SudoPolicy& sudo) {
 Result<protocol::Grant> Issuer::judge(const ledger::Vm& vm, const protocol::Fetch& fetch) {
     if (fetch.login.empty() || fetch.key.empty())
         return deny(fetch, {}, "the request names no login or no key");
-    LK_TRY(subject, parts_.ledger.read([&](ledger::Transaction& t) -> Result<std::optional<Subject>> {
-        LK_TRY(key, ledger::find_key(t, fetch.key));
-        if (!key) return std::optional<Subject>();
-        return read_subject(t, *key, fetch.serial, vm.name);
+    LK_TRY(subject, parts_.ledger.read([&](ledger::Transaction& t) {
+        return read_subject(t, fetch.key, fetch.serial, vm.name);
     }));
     if (!subject) return deny(fetch, {}, "this key is not registered");
     const UserName& user = subject->user.name;
@@ -108,10 +106,11 @@ Result<protocol::Grant> Issuer::judge(const ledger::Vm& vm, const protocol::Fetc
     }
     auto found = usable(*subject);
     if (found && *found) return allow(fetch, user, decision, **found, subject->unlock->ends_at, now);
-    auto row = current_at(vm.name, subject->key, *subject->unlock, "vm:" + vm.name.str());
+    const ledger::Unlock unlock = *subject->unlock;
+    auto row = current_at(vm.name, subject->key, unlock, "vm:" + vm.name.str(), *subject);
     if (!row && is_refusal(row.error().code)) return deny(fetch, user, row.error().message);
     if (!row) return fail(std::move(row).error());
-    return allow(fetch, user, decision, *row, subject->unlock->ends_at, now);
+    return allow(fetch, user, decision, *row, unlock.ends_at, now);
 }
 
 Result<protocol::Grant> Issuer::grant_for(const ledger::Vm& vm, const protocol::Fetch& fetch) {
@@ -151,13 +150,14 @@ Result<std::vector<protocol::Grant>> Issuer::grants_ahead(const ledger::Vm& vm, 
                                                           const ledger::Key& key,
                                                           const ledger::Unlock& unlock) {
     std::vector<protocol::Grant> grants;
-    LK_TRY(subject, parts_.ledger.read(
-                        [&](ledger::Transaction& t) { return read_subject(t, key, Serial{0}, vm.name); }));
+    LK_TRY(subject, parts_.ledger.read([&](ledger::Transaction& t) {
+        return read_subject(t, key.fingerprint, Serial{0}, vm.name);
+    }));
     if (!subject || !subject->unlock || subject->unlock->id != unlock.id) return grants;
     std::vector<Login> logins = policy::managed_logins(subject->rules, vm);
     if (logins.empty() || subject->user.state != ledger::UserState::kActive) return grants;
     if (logins.size() > kMaxAhead) logins.resize(kMaxAhead);
-    LK_TRY(row, current_at(vm.name, key, unlock, "vm:" + vm.name.str()));
+    LK_TRY(row, current_at(vm.name, key, unlock, "vm:" + vm.name.str(), *subject));
     const Micros now = parts_.clock.now();
     for (const Login& login : logins) {
         protocol::Fetch fetch;
@@ -185,7 +185,7 @@ Result<Issuer::Explanation> Issuer::explain(const UserName& user_name, const Log
         Found out{std::move(*user), std::move(*vm), {}};
         LK_TRY(keys, ledger::keys_of(t, out.user.id));
         for (const ledger::Key& key : keys) {
-            LK_TRY(subject, read_subject(t, key, Serial{0}, vm_name));
+            LK_TRY(subject, read_subject(t, key.fingerprint, Serial{0}, vm_name));
             if (subject) out.subjects.push_back(std::move(*subject));
         }
         return out;

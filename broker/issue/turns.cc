@@ -6,6 +6,7 @@ namespace latchkey::issue {
 Turns::Turn::Turn(Turns& turns, RowId whose, std::chrono::microseconds longest)
     : turns_(turns), whose_(whose) {
     std::unique_lock lock(turns_.mutex_);
+    has_waited_ = turns_.taken_.contains(whose_.value);
     const bool is_free =
         turns_.given_back_.wait_for(lock, longest, [&] { return !turns_.taken_.contains(whose_.value); });
     if (!is_free) return;

@@ -23,12 +23,14 @@ public:
         ~Turn();
         Turn(const Turn&) = delete;
         Turn& operator=(const Turn&) = delete;
-        bool has_come() const { return has_come_; } // false: another one has it still
+        bool has_come() const { return has_come_; }     // false: another one has it still
+        bool has_waited() const { return has_waited_; } // another one had it meanwhile
 
     private:
         Turns& turns_;
         const RowId whose_;
         bool has_come_ = false;
+        bool has_waited_ = false;
     };
 
 private:

@@ -7,48 +7,7 @@
 #include "broker/ledger/users.h"
 #include "core/cert/statement.h"
 
-// The row never changes: its version is always 1.
-#define LK_CERTIFICATE_COLUMNS                                                                         \
-    "c.sequence, 1, c.serial, c.user_id, c.key_id, c.unlock_id, c.key_fingerprint, c.ca_fingerprint, " \
-    "c.certificate, c.digest, c.statement, c.epoch, c.issued_at, c.ends_at, c.mac"
-
 namespace latchkey::ledger {
-
-template <>
-struct Table<CertificateRow> {
-    static constexpr std::string_view kName = "certificates";
-    static std::uint64_t id(const CertificateRow& row) { return row.sequence.value; }
-    static void read(Columns& columns, std::uint64_t id, CertificateRow& row) {
-        row.sequence = {id};
-        row.serial = columns.id<Serial>();
-        row.user = columns.id<RowId>();
-        row.key = columns.id<RowId>();
-        row.unlock = columns.id<RowId>();
-        row.key_fingerprint = columns.name<Fingerprint>();
-        row.ca_fingerprint = columns.name<Fingerprint>();
-        row.blob = columns.bytes();
-        row.digest = columns.bytes();
-        row.statement = columns.bytes();
-        row.epoch = columns.id<Epoch>();
-        row.issued_at = columns.micros();
-        row.ends_at = columns.micros();
-    }
-    static void encode(wire::Writer& writer, const CertificateRow& row) {
-        writer.reserve(row.blob.size() + row.statement.size() + 256);
-        writer.u64(row.serial.value);
-        writer.u64(row.user.value);
-        writer.u64(row.key.value);
-        writer.u64(row.unlock.value);
-        writer.string(row.key_fingerprint.str());
-        writer.string(row.ca_fingerprint.str());
-        writer.string(row.blob);
-        writer.string(row.digest);
-        writer.string(row.statement);
-        writer.u64(row.epoch.value);
-        writer.u64(static_cast<std::uint64_t>(row.issued_at.value));
-        writer.u64(static_cast<std::uint64_t>(row.ends_at.value));
-    }
-};
 
 namespace {
 
@@ -57,7 +16,7 @@ constexpr std::uint64_t kMostSeconds = INT64_MAX / 1'000'000;
 // What decides whether a certificate may be made. Nobody else writes until our commit: what stands here
 // stands then.
 struct Standing {
-    std::uint64_t policy_count = 0;
+    Meanwhile meanwhile;
     std::int64_t last_sequence = -1; // as the last commit left it
     std::int64_t epoch = -1;
     std::optional<Stored<UnlockRow>> unlock;
@@ -68,18 +27,20 @@ struct Standing {
 constexpr std::string_view kSelectStanding =
     "SELECT COALESCE((SELECT c.value FROM counters c WHERE c.name = 'policy'), 0), "
     "COALESCE((SELECT c.value FROM counters c WHERE c.name = 'sequence'), -1), "
-    "COALESCE((SELECT c.value FROM counters c WHERE c.name = 'epoch'), -1), " LK_UNLOCK_COLUMNS
-    ", " LK_USER_COLUMNS ", " LK_KEY_COLUMNS
+    "COALESCE((SELECT c.value FROM counters c WHERE c.name = 'epoch'), -1), "
+    "COALESCE((SELECT MAX(c.sequence) FROM certificates c WHERE c.user_id = n.user_id AND "
+    "c.unlock_id = n.id AND c.ends_at > $2), 0), " LK_UNLOCK_COLUMNS ", " LK_USER_COLUMNS ", " LK_KEY_COLUMNS
     " FROM unlocks n JOIN users u ON u.id = n.user_id JOIN keys k ON k.id = n.key_id WHERE n.id = $1";
 
 Result<std::optional<Standing>> read_standing(Transaction& t, RowId unlock) {
-    LK_TRY(row, query_one(t, kSelectStanding, unlock));
+    LK_TRY(row, query_one(t, kSelectStanding, unlock, t.now));
     if (!row) return std::optional<Standing>();
     Columns columns(*row);
     Standing standing;
-    standing.policy_count = static_cast<std::uint64_t>(columns.integer());
+    standing.meanwhile.policy_count = static_cast<std::uint64_t>(columns.integer());
     standing.last_sequence = columns.integer();
     standing.epoch = columns.integer();
+    standing.meanwhile.last = columns.id<Sequence>();
     standing.unlock = take_row<UnlockRow>(t, columns);
     if (standing.unlock) standing.user = take_row<User>(t, columns); // after a bad one nothing is looked at
     if (standing.user) standing.key = take_row<KeyRow>(t, columns);
@@ -135,11 +96,11 @@ std::optional<CertificateRow> value_of(std::optional<Stored<CertificateRow>> sto
 
 Result<CertificateRow> record_certificate(Transaction& t, const cert::Certificate& certificate, RowId user,
                                           RowId key, RowId unlock, const keys::PrivateKey& ledger_key,
-                                          const std::string& actor, const PolicyCheck& check) {
+                                          const std::string& actor, const IssueCheck& check) {
     if (!t.scratch.is_writing) return fail(Code::kInternal, "a change inside a reading job");
     LK_TRY(found, read_standing(t, unlock));
     Standing standing = found ? std::move(*found) : Standing();
-    if (found && check) LK_CHECK(check(standing.policy_count));
+    if (found && check) LK_CHECK(check(standing.meanwhile));
     LK_CHECK(check_unlock(t, standing.unlock, user, key));
     LK_TRY(owner, need_active(std::move(standing.user)));
     const auto subject = if_registered(std::move(standing.key));
@@ -168,13 +129,13 @@ Result<CertificateRow> record_certificate(Transaction& t, const cert::Certificat
                                     .issued_at = row.issued_at};
     LK_TRY(signed_statement, statement.sign(ledger_key));
     row.statement = std::move(signed_statement);
-    LK_CHECK(execute(
-        t,
-        "INSERT INTO certificates (sequence, serial, user_id, key_id, unlock_id, key_fingerprint, "
-        "ca_fingerprint, certificate, digest, statement, epoch, issued_at, ends_at, mac) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-        row.sequence, row.serial, user, key, unlock, row.key_fingerprint, row.ca_fingerprint, row.blob,
-        row.digest, row.statement, row.epoch, row.issued_at, row.ends_at, mac_of(t, row, 1)));
+    LK_CHECK(post(t,
+                  "INSERT INTO certificates (sequence, serial, user_id, key_id, unlock_id, key_fingerprint, "
+                  "ca_fingerprint, certificate, digest, statement, epoch, issued_at, ends_at, mac) "
+                  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                  row.sequence, row.serial, user, key, unlock, row.key_fingerprint, row.ca_fingerprint,
+                  row.blob, row.digest, row.statement, row.epoch, row.issued_at, row.ends_at,
+                  mac_of(t, row, 1)));
     LK_CHECK(append_audit(t, {actor, "certificate.issue", owner.name.str(), "allow",
                               Detail()
                                   .id("serial", row.serial.value)
@@ -198,8 +159,7 @@ Result<Sequence> last_sequence(Transaction& t) {
 }
 
 Status write_sequence(Transaction& t) {
-    return execute_on_one(t, "the sequence", "UPDATE counters SET value = $1 WHERE name = 'sequence'",
-                          *t.scratch.sequence);
+    return post(t, "UPDATE counters SET value = $1 WHERE name = 'sequence'", *t.scratch.sequence);
 }
 
 Result<std::optional<CertificateRow>> find_certificate(Transaction& t, Serial serial) {
@@ -207,18 +167,6 @@ Result<std::optional<CertificateRow>> find_certificate(Transaction& t, Serial se
            find_row<CertificateRow>(
                t, "SELECT " LK_CERTIFICATE_COLUMNS " FROM certificates c WHERE c.serial = $1", serial));
     return value_of(std::move(stored));
-}
-
-Result<std::optional<CertificateRow>> newest_certificate(Transaction& t, RowId unlock) {
-    LK_TRY(rows, query(t,
-                       "SELECT " LK_CERTIFICATE_COLUMNS
-                       " FROM unlocks n JOIN certificates c ON c.user_id = n.user_id "
-                       "WHERE n.id = $1 AND c.unlock_id = $1 AND c.ends_at > $2 ORDER BY c.sequence DESC",
-                       unlock, t.now));
-    for (const Row& row : rows.rows) {
-        if (auto stored = take_row<CertificateRow>(t, row)) return value_of(std::move(stored));
-    }
-    return std::optional<CertificateRow>();
 }
 
 Result<std::vector<Serial>> live_serials_of(Transaction& t, const UserName& name, Micros issued_until) {

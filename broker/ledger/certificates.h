@@ -13,21 +13,24 @@
 
 namespace latchkey::ledger {
 
-// Whether the certificate still fits the rules, by how often policy has changed until now (policy_rows.h).
-using PolicyCheck = std::function<Status(std::uint64_t policy_count)>;
-// In the writing transaction: checks the policy where asked to, checks again that user, key and unlock stand
-// (kLocked, kNotFound, kExpired), takes the next sequence and the epoch, signs the statement, writes the row
-// and its audit row. Three statements, for a writer that others wait for.
+// What may have changed since the certificate was decided on: Holding's (holders.h), as they are now.
+struct Meanwhile {
+    std::uint64_t policy_count = 0;
+    Sequence last;
+};
+// Whether the certificate is still due.
+using IssueCheck = std::function<Status(const Meanwhile&)>;
+// In the writing transaction: checks again that user, key and unlock stand (kLocked, kNotFound, kExpired),
+// and what the caller wants checked, takes the next sequence and the epoch, signs the statement, writes the
+// row and its audit row. One statement is waited for, since others wait for the writer.
 Result<CertificateRow> record_certificate(Transaction& t, const cert::Certificate& certificate, RowId user,
                                           RowId key, RowId unlock, const keys::PrivateKey& ledger_key,
-                                          const std::string& actor, const PolicyCheck& check = nullptr);
+                                          const std::string& actor, const IssueCheck& check = nullptr);
 // The last sequence that was given, by this commit too; read once a commit, and written back by whoever ends
 // it where t.scratch has one.
 Result<Sequence> last_sequence(Transaction& t);
 Status write_sequence(Transaction& t);
 Result<std::optional<CertificateRow>> find_certificate(Transaction& t, Serial serial);
-// The newest of this unlock that is still valid at t.now.
-Result<std::optional<CertificateRow>> newest_certificate(Transaction& t, RowId unlock);
 // For taking access away: what was issued until then and has not ended, to all accounts that ever bore this
 // name, or to anybody. Removed accounts and rows that fail their check are in it.
 Result<std::vector<Serial>> live_serials_of(Transaction& t, const UserName& name, Micros issued_until);

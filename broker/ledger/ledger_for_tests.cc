@@ -75,6 +75,9 @@ private:
         Result<plugin_host::Rows> run(std::string_view sql, std::span<const plugin_host::Value> v) override {
             return real_->run(sql, v);
         }
+        Status post(std::string_view sql, std::span<const plugin_host::Value> v) override {
+            return real_->post(sql, v);
+        }
         Status run_script(std::string_view sql) override { return real_->run_script(sql); }
         Status begin(bool for_writing) override { return real_->begin(for_writing); }
         Status commit() override { return real_->commit(); }
@@ -201,6 +204,11 @@ Result<CertificateRow> LedgerTest::try_issue(const Person& person, Micros ttl) {
 
 CertificateRow LedgerTest::issue(const Person& person, Micros ttl) {
     return take(try_issue(person, ttl));
+}
+
+std::optional<CertificateRow> LedgerTest::newest_of(const Person& person) {
+    auto holding = take(read([&](Transaction& t) { return find_holding(t, person.key.fingerprint); }));
+    return holding ? std::move(holding->newest) : std::nullopt;
 }
 
 plugin_host::Rows LedgerTest::by_hand(std::string_view sql, std::vector<plugin_host::Value> parameters) {

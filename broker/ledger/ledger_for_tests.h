@@ -9,10 +9,12 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "broker/ledger/certificates.h"
 #include "broker/ledger/factors.h"
+#include "broker/ledger/holders.h"
 #include "broker/ledger/ledger.h"
 #include "broker/ledger/users.h"
 #include "broker/plugin_host/loader.h"
@@ -77,6 +79,8 @@ protected:
     Person add_person(std::string_view name);
     CertificateRow issue(const Person& person, Micros ttl = from_seconds(3600));
     Result<CertificateRow> try_issue(const Person& person, Micros ttl = from_seconds(3600));
+    // Of the live unlock.
+    std::optional<CertificateRow> newest_of(const Person& person);
     // By hand, in the database itself, past the ledger.
     plugin_host::Rows by_hand(std::string_view sql, std::vector<plugin_host::Value> parameters = {});
 

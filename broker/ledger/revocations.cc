@@ -222,16 +222,11 @@ Result<RevocationRow> revoke(Transaction& t, const Selector& selector, const std
     return row;
 }
 
-// The counter or the rows, whichever is ahead: one of them set back by hand hides nothing.
 Result<Epoch> current_epoch(Transaction& t) {
-    LK_TRY(row, query_one(t,
-                          "SELECT COALESCE((SELECT c.value FROM counters c WHERE c.name = 'epoch'), 0), "
-                          "COALESCE((SELECT MAX(r.epoch) FROM revocations r), 0)"));
+    LK_TRY(row, query_one(t, "SELECT " LK_EPOCH_COLUMNS));
     if (!row) return Epoch{};
     Columns columns(*row);
-    const std::int64_t counted = columns.integer();
-    const std::int64_t last = columns.integer();
-    return Epoch{static_cast<std::uint64_t>(std::max({std::int64_t{0}, counted, last}))};
+    return take_epoch(columns);
 }
 
 Result<std::vector<RevocationRow>> revocations_after(Transaction& t, Epoch after) {

@@ -50,6 +50,9 @@ public:
         is_good_ = false;
         return last;
     }
+    bool is_null() const { // the next one: an outer join that found nothing
+        return at_ < row_.size() && std::holds_alternative<plugin_host::Null>(row_[at_]);
+    }
     void spoil() { is_good_ = false; }
     bool is_good() const { return is_good_; }
 

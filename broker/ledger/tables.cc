@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/ledger/tables.h"
 
+#include <algorithm>
+
 #include "core/wire/reader.h"
 
 namespace latchkey::ledger {
@@ -117,6 +119,48 @@ void Table<Vm>::encode(wire::Writer& writer, const Vm& vm) {
     put_enum(writer, vm.state);
     writer.u32(vm.offline_grace_seconds);
     put(writer, vm.joined_at);
+}
+
+void Table<CertificateRow>::read(Columns& columns, std::uint64_t id, CertificateRow& row) {
+    row.sequence = {id};
+    row.serial = columns.id<Serial>();
+    row.user = columns.id<RowId>();
+    row.key = columns.id<RowId>();
+    row.unlock = columns.id<RowId>();
+    row.key_fingerprint = columns.name<Fingerprint>();
+    row.ca_fingerprint = columns.name<Fingerprint>();
+    row.blob = columns.bytes();
+    row.digest = columns.bytes();
+    row.statement = columns.bytes();
+    row.epoch = columns.id<Epoch>();
+    row.issued_at = columns.micros();
+    row.ends_at = columns.micros();
+}
+
+void Table<CertificateRow>::encode(wire::Writer& writer, const CertificateRow& row) {
+    writer.reserve(row.blob.size() + row.statement.size() + 256);
+    writer.u64(row.serial.value);
+    writer.u64(row.user.value);
+    writer.u64(row.key.value);
+    writer.u64(row.unlock.value);
+    writer.string(row.key_fingerprint.str());
+    writer.string(row.ca_fingerprint.str());
+    writer.string(row.blob);
+    writer.string(row.digest);
+    writer.string(row.statement);
+    writer.u64(row.epoch.value);
+    writer.u64(static_cast<std::uint64_t>(row.issued_at.value));
+    writer.u64(static_cast<std::uint64_t>(row.ends_at.value));
+}
+
+bool is_live(const UnlockRow& row, Micros now) {
+    return row.ended_at.value == 0 && row.unlock.ends_at > now;
+}
+
+Epoch take_epoch(Columns& columns) {
+    const std::int64_t counted = columns.integer();
+    const std::int64_t last = columns.integer();
+    return Epoch{static_cast<std::uint64_t>(std::max({std::int64_t{0}, counted, last}))};
 }
 
 Bytes encode_labels(const std::vector<protocol::KeyValue>& labels) {

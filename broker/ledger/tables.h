@@ -17,6 +17,14 @@
 #define LK_VM_COLUMNS                                                                               \
     "v.id, v.version, v.name, v.raw_key, v.labels, v.state, v.offline_grace_seconds, v.joined_at, " \
     "v.mac, v.last_seen, v.confirmed_epoch, v.clock_offset_micros, v.software, v.trouble"
+// A certificate's row never changes: its version is always 1.
+#define LK_CERTIFICATE_COLUMNS                                                                         \
+    "c.sequence, 1, c.serial, c.user_id, c.key_id, c.unlock_id, c.key_fingerprint, c.ca_fingerprint, " \
+    "c.certificate, c.digest, c.statement, c.epoch, c.issued_at, c.ends_at, c.mac"
+// Both of the epoch's places, for take_epoch().
+#define LK_EPOCH_COLUMNS                                                     \
+    "COALESCE((SELECT e.value FROM counters e WHERE e.name = 'epoch'), 0), " \
+    "COALESCE((SELECT MAX(r.epoch) FROM revocations r), 0)"
 
 namespace latchkey::ledger {
 
@@ -86,8 +94,20 @@ struct Table<Vm> {
     static void encode(wire::Writer& writer, const Vm& vm);
 };
 
+template <>
+struct Table<CertificateRow> {
+    static constexpr std::string_view kName = "certificates";
+    static std::uint64_t id(const CertificateRow& row) { return row.sequence.value; }
+    static void read(Columns& columns, std::uint64_t id, CertificateRow& row);
+    static void encode(wire::Writer& writer, const CertificateRow& row);
+};
+
 Bytes encode_labels(const std::vector<protocol::KeyValue>& labels);
 std::optional<std::vector<protocol::KeyValue>> decode_labels(ByteView encoded);
+
+bool is_live(const UnlockRow& row, Micros now);
+// The counter or the rows, whichever is ahead: one of them set back by hand hides nothing.
+Epoch take_epoch(Columns& columns);
 
 // users.cc. The version is compared; the row written is the next one.
 Status update_user(Transaction& t, const Stored<User>& stored);

@@ -227,7 +227,7 @@ TEST_F(TamperedRows, CertificateMadeUpIsAbsent) {
     const CertificateRow row = issue(bob);
     by_hand("UPDATE certificates SET certificate = $1", {Bytes(100, 1)});
     EXPECT_FALSE(take(read([&](Transaction& t) { return find_certificate(t, row.serial); })));
-    EXPECT_FALSE(take(read([&](Transaction& t) { return newest_certificate(t, bob.unlock.id); })));
+    EXPECT_FALSE(newest_of(bob));
     EXPECT_EQ(take(read([&](Transaction& t) { return live_serials_of(t, bob.user.name, t.now); })).size(), 1U)
         << "what takes access away counts it all the same";
 }

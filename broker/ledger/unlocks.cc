@@ -5,17 +5,18 @@
 #include "broker/ledger/tables.h"
 #include "broker/ledger/users.h"
 
+#define LK_NEWEST_FIRST "ORDER BY n.opened_at DESC, n.id"
+#define LK_SELECT_LIVE                                                                 \
+    "SELECT " LK_UNLOCK_COLUMNS ", " LK_USER_COLUMNS ", " LK_KEY_COLUMNS               \
+    " FROM unlocks n JOIN users u ON u.id = n.user_id JOIN keys k ON k.id = n.key_id " \
+    "WHERE n.user_id = $1 AND n.ended_at = 0 AND n.ends_at > $2 "
+
 namespace latchkey::ledger {
 namespace {
 
 constexpr std::string_view kSelectOpen =
     "SELECT " LK_UNLOCK_COLUMNS
-    " FROM unlocks n WHERE n.user_id = $1 AND n.ended_at = 0 AND n.ends_at > $2 "
-    "ORDER BY n.opened_at DESC, n.id";
-
-bool is_live(const UnlockRow& row, Micros now) {
-    return row.ended_at.value == 0 && row.unlock.ends_at > now;
-}
+    " FROM unlocks n WHERE n.user_id = $1 AND n.ended_at = 0 AND n.ends_at > $2 " LK_NEWEST_FIRST;
 
 Status update_unlock(Transaction& t, const Stored<UnlockRow>& stored) {
     const UnlockRow& row = stored.value;
@@ -58,6 +59,22 @@ Result<Key> need_key_of(Transaction& t, RowId key, RowId user) {
     LK_TRY(found, find_key_by_id(t, key));
     if (found && found->user == user) return std::move(*found);
     return fail(Code::kNotFound, "the key is not registered for this account", "see: key ls");
+}
+
+// Of an active user and a registered key of theirs.
+std::vector<Unlock> take_live(Transaction& t, const plugin_host::Rows& rows, RowId user) {
+    std::vector<Unlock> live;
+    for (const Row& row : rows.rows) {
+        Columns columns(row);
+        const auto unlock = take_row<UnlockRow>(t, columns); // after a bad one nothing is looked at
+        if (!unlock || !is_live(unlock->value, t.now) || unlock->value.unlock.user != user) continue;
+        const auto owner = take_row<User>(t, columns);
+        if (!owner || owner->value.id != user || owner->value.state != UserState::kActive) continue;
+        const auto key = if_registered(take_row<KeyRow>(t, columns));
+        if (key && key->id == unlock->value.unlock.key && key->user == user)
+            live.push_back(unlock->value.unlock);
+    }
+    return live;
 }
 
 Status check_end(Transaction& t, Micros ends_at) {
@@ -121,24 +138,15 @@ Status refresh_unlock(Transaction& t, RowId unlock, Micros ends_at, Micros facto
 }
 
 Result<std::vector<Unlock>> live_unlocks(Transaction& t, RowId user) {
-    std::vector<Unlock> live;
-    LK_TRY(owner, find_user(t, user));
-    if (!owner || owner->state != UserState::kActive) return live;
-    LK_TRY(rows, find_rows<UnlockRow>(t, kSelectOpen, user, t.now));
-    for (const UnlockRow& row : rows) {
-        if (!is_live(row, t.now) || row.unlock.user != user) continue;
-        LK_TRY(key, find_key_by_id(t, row.unlock.key));
-        if (key && key->user == user) live.push_back(row.unlock);
-    }
-    return live;
+    LK_TRY(rows, query(t, LK_SELECT_LIVE LK_NEWEST_FIRST, user, t.now));
+    return take_live(t, rows, user);
 }
 
 Result<std::optional<Unlock>> live_unlock(Transaction& t, RowId user, RowId key) {
-    LK_TRY(live, live_unlocks(t, user));
-    for (const Unlock& unlock : live) {
-        if (unlock.key == key) return std::optional<Unlock>(unlock);
-    }
-    return std::optional<Unlock>();
+    LK_TRY(rows, query(t, LK_SELECT_LIVE "AND n.key_id = $3 " LK_NEWEST_FIRST, user, t.now, key));
+    const std::vector<Unlock> live = take_live(t, rows, user);
+    if (live.empty() || live.front().key != key) return std::optional<Unlock>();
+    return std::optional(live.front());
 }
 
 Status end_unlocks(Transaction& t, RowId user, const std::string& actor) {
