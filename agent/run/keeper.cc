@@ -17,20 +17,27 @@ void Keeper::keep(Entry& entry) {
 void Keeper::start(Entry& entry) {
     entry.is_due = false;
     entry.is_writing = true;
-    auto waiting = std::exchange(entry.waiting, {});
-    entry.disk.write((this->*entry.job)(),
-                     [this, &entry, waiting = std::move(waiting)](const Status& written) {
-                         entry.is_writing = false;
-                         if (written) {
-                             state_.troubles.clear(entry.trouble);
-                         } else {
-                             if (state_.troubles.of(entry.trouble).empty())
-                                 log_error("fail to record state why=" + written.error().line());
-                             state_.troubles.set(entry.trouble, written.error().line());
-                         }
-                         if (entry.is_due) start(entry);
-                         for (const auto& done : waiting) done(written);
-                     });
+    entry.watching = std::exchange(entry.waiting, {});
+    entry.disk.write((this->*entry.job)(), [this, &entry](const Status& written) {
+        entry.is_writing = false;
+        if (written) {
+            state_.troubles.clear(entry.trouble);
+        } else {
+            if (state_.troubles.of(entry.trouble).empty())
+                log_error("fail to record state why=" + written.error().line());
+            state_.troubles.set(entry.trouble, written.error().line());
+        }
+        const auto watching = std::exchange(entry.watching, {});
+        if (entry.is_due) start(entry);
+        for (const auto& done : watching) done(written);
+    });
+}
+
+void Keeper::keep_sessions(SessionBook::Recorded done) {
+    const bool is_under_way = session_list_.is_writing && !session_list_.is_due;
+    if (done && is_under_way) return session_list_.watching.push_back(std::move(done));
+    if (done) session_list_.waiting.push_back(std::move(done));
+    keep(session_list_);
 }
 
 void Keeper::keep_brokers(std::vector<protocol::BrokerAddress> brokers) {

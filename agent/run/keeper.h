@@ -26,11 +26,9 @@ public:
           folder_(folder) {}
 
     void keep_trust() { keep(trust_); }
-    // `done`, where there is one, is called once the sessions of this moment are written, or could not be.
-    void keep_sessions(SessionBook::Recorded done) {
-        if (done) session_list_.waiting.push_back(std::move(done));
-        keep(session_list_);
-    }
+    // `done`, where there is one, is called once the sessions of this moment are written, or could not be: by
+    // the write that is under way, where they have not changed since it began.
+    void keep_sessions(SessionBook::Recorded done);
     void keep_break_glass() { keep(break_glass_); }
     // A hint where brokers are: one that is not written is heard again.
     void keep_brokers(std::vector<protocol::BrokerAddress> brokers);
@@ -49,7 +47,8 @@ private:
         DiskQueue& disk;
         bool is_due = false; // changed since the last write began
         bool is_writing = false;
-        std::vector<SessionBook::Recorded> waiting = {}; // for the next write
+        std::vector<SessionBook::Recorded> waiting = {};  // for the next write
+        std::vector<SessionBook::Recorded> watching = {}; // the one that is under way
     };
     void keep(Entry& entry);
     void start(Entry& entry);
