@@ -99,11 +99,29 @@ void Board::set_back(Epoch to) {
     const std::lock_guard lock(mutex_);
     set_back_to_ = to;
     for (auto& [vm, entry] : entries_) entry.confirmed = counted(entry.confirmed);
+    changed_.notify_all();
 }
 
 std::optional<Epoch> Board::set_back_to() const {
     const std::lock_guard lock(mutex_);
     return set_back_to_;
+}
+
+void Board::commit(Epoch epoch) {
+    const std::lock_guard lock(mutex_);
+    committed_ = std::max(committed_, epoch);
+}
+
+void Board::tell(Epoch epoch) {
+    const std::lock_guard lock(mutex_);
+    told_ = std::max(told_, epoch);
+    changed_.notify_all();
+}
+
+void Board::wait_until_told(Micros left) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::microseconds(left.value),
+                      [&] { return is_closed_ || set_back_to_ || told_ >= committed_; });
 }
 
 bool Board::all_answered(Epoch epoch) const {

@@ -53,6 +53,12 @@ public:
     // counts for nothing any more.
     void set_back(Epoch to);
     std::optional<Epoch> set_back_to() const;
+    // A revocation has committed that ours are to be told of; they have been told of all up to one.
+    void commit(Epoch epoch);
+    void tell(Epoch epoch);
+    // Until ours have been told of all that has committed, for `left` at most: who then goes through thousands
+    // of answers takes no processor from those who tell.
+    void wait_until_told(Micros left);
     // Until all that are connected have answered this epoch, for `left` at most. False where the time ran
     // out first, or the hub was closed.
     bool wait_for_all(Epoch epoch, Micros left);
@@ -66,6 +72,8 @@ private:
     std::condition_variable changed_;
     std::unordered_map<std::uint64_t, Entry> entries_;
     std::optional<Epoch> set_back_to_;
+    Epoch committed_;
+    Epoch told_;
     std::size_t connected_ = 0;
     bool is_closed_ = false;
 };

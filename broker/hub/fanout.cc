@@ -85,6 +85,7 @@ void Hub::State::tell(const CatchUp& news) {
     }
     figures.told(news, pushed);
     pushed = std::max(pushed, news.epoch);
+    board.tell(pushed);
 }
 
 // It is not served any more, and stays until its receipt is here, or its time is over.

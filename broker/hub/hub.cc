@@ -17,6 +17,8 @@
 namespace latchkey::hub {
 namespace {
 
+constexpr Micros kTellingFirst = from_seconds(2); // those who count answers wait so long at most
+
 void name_thread(const char* name) {
     ::pthread_setname_np(::pthread_self(), name);
 }
@@ -54,6 +56,13 @@ private:
 void Hub::State::Bell::ring(void (State::*what)()) {
     const std::lock_guard lock(mutex);
     if (state != nullptr) asio::post(state->io, [state = state, what] { (state->*what)(); });
+}
+
+void Hub::State::Bell::ring_epoch(Epoch committed) {
+    const std::lock_guard lock(mutex);
+    if (state == nullptr) return;
+    state->board.commit(committed); // before who made it goes on
+    asio::post(state->io, [state = state] { state->epoch_moved(); });
 }
 
 void Hub::State::Bell::take_down() {
@@ -109,7 +118,7 @@ void Hub::State::run() {
     name_threads(vital_pool, kVitalWorkers, "lk-hub-vital");
     name_threads(step_up_pool, kStepUpWorkers, "lk-hub-step");
     name_threads(look_pool, 1, "lk-hub-look");
-    parts.ledger.on_epoch([bell = bell](Epoch) { bell->ring(&State::epoch_moved); });
+    parts.ledger.on_epoch([bell = bell](Epoch epoch) { bell->ring_epoch(epoch); });
     parts.ledger.on_policy_change([bell = bell] { bell->ring(&State::policy_changed); });
     parts.issuer.on_new_ca_keys([bell = bell] { bell->ring(&State::policy_changed); });
     parts.ledger.on_access_taken([bell = bell] { bell->ring(&State::access_taken); });
@@ -174,6 +183,7 @@ void Hub::prefetch(const ledger::User& user, const ledger::Key& key, const ledge
 }
 
 Result<ReceiptCount> Hub::receipts(Epoch epoch) {
+    state_->board.wait_until_told(kTellingFirst);
     state_->look_elsewhere(State::Looks::kNow);
     return state_->count_receipts(epoch);
 }

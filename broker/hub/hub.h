@@ -65,7 +65,8 @@ public:
     // An unlock opened or was renewed: fresh grants to the connected VMs where this user was lately.
     void prefetch(const ledger::User& user, const ledger::Key& key, const ledger::Unlock& unlock);
 
-    Result<ReceiptCount> receipts(Epoch epoch); // as the ledger has it
+    // As the ledger has it, once our agents have been told of what has committed: telling goes first.
+    Result<ReceiptCount> receipts(Epoch epoch);
     // Brings it up to what has come in since, from memory alone: states and last_seen, no receipt's content.
     void look(ReceiptCount& count) const;
     // Until every *connected* VM has answered, at whichever broker, or the time (Clock::monotonic) has come.

@@ -159,6 +159,7 @@ struct Hub::State {
     struct Bell {
         explicit Bell(State* whom) : state(whom) {}
         void ring(void (State::*what)());
+        void ring_epoch(Epoch committed);
         void take_down();
         std::mutex mutex;
         State* state;
