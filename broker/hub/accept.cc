@@ -18,6 +18,7 @@ constexpr std::int64_t kSilentHeartbeats = 4; // then the agent is taken for gon
 constexpr Micros kNoteEvery = from_seconds(60);
 constexpr Micros kSayFullEvery = from_seconds(60);
 constexpr Micros kLongestTurn = from_millis(20); // then it looks at the clock again
+constexpr std::size_t kTurnsASecond = 50;
 constexpr std::size_t kNotesAtOnce = 256;
 
 struct Note {
@@ -52,9 +53,13 @@ asio::awaitable<void> Hub::State::turn() {
         pause.expires_after(std::chrono::microseconds(kLongestTurn.value));
         co_await pause.async_wait(kAwait);
     }
+    // Where several are due in one turn they go in together: they share the broker's wake-ups, and the rate
+    // is the same.
+    const bool are_several = settings.handshakes_per_second >= kTurnsASecond;
     for (Micros left = handshakes.take(parts.clock.monotonic()); left.value > 0 && acceptor.is_open();
          left = handshakes.take(parts.clock.monotonic())) {
-        pause.expires_after(std::chrono::microseconds(std::min(left, kLongestTurn).value));
+        const Micros turn = are_several ? kLongestTurn : std::min(left, kLongestTurn);
+        pause.expires_after(std::chrono::microseconds(turn.value));
         co_await pause.async_wait(kAwait);
     }
 }
