@@ -35,6 +35,21 @@ protocol::Grant denial_of(const protocol::Fetch& fetch, std::string reason) {
     return denial;
 }
 
+Error unknown_key() {
+    return {Code::kUnauthenticated, "this VM's key is not registered here",
+            "on the VM run: latchkey-agent join TOKEN"};
+}
+
+void take_vm(Link& link, ledger::Vm vm) {
+    link.is_leaving = vm.state == ledger::VmState::kRemoved;
+    link.vm = std::make_shared<const ledger::Vm>(std::move(vm));
+}
+
+Result<protocol::Hello> hello_in(const Result<protocol::Frame>& frame) {
+    if (!frame) return fail(frame.error());
+    return protocol::decode<protocol::Hello>(*frame);
+}
+
 std::string shortened(std::string text, std::size_t size) {
     if (text.size() > size) text.resize(size);
     for (char& c : text) {
@@ -64,40 +79,43 @@ asio::awaitable<Status> Hub::State::converse(LinkPtr link) {
     const auto key = co_await link->tls->handshake();
     if (!key) co_return fail(key.error());
     if (is_set_back) co_return co_await refuse(link, set_back_error());
-    auto frame = co_await first_words(link, *key);
-    if (!frame) co_return fail(frame.error());
-    auto hello = protocol::decode<protocol::Hello>(*frame);
-    if (!hello) co_return co_await refuse(link, hello.error());
-    const Status welcomed = co_await welcome(link, std::move(*hello));
+    link->policy_seen = policy_changes;
+    auto frame = co_await link->tls->read(kFirstFrameLimit);
+    auto hello = hello_in(frame);
+    if (!hello) {
+        auto next = co_await first_words(link, *key, std::move(frame));
+        if (!next) co_return fail(next.error());
+        hello = protocol::decode<protocol::Hello>(*next);
+        if (!hello) co_return co_await refuse(link, hello.error());
+    }
+    const Status welcomed = co_await welcome(link, *key, std::move(*hello));
     if (!welcomed) co_return welcomed;
     co_return co_await listen(link);
 }
 
-// Up to the Hello: a known key says Hello at once; one that is not known has to join first.
-asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, keys::RawEd25519 key) {
-    link->policy_seen = policy_changes;
-    auto find_vm = [this, key] {
-        return parts.ledger.read([&](ledger::Transaction& t) -> Result<std::optional<ledger::Vm>> {
-            LK_TRY(vm, ledger::find_vm_by_key(t, key));
-            if (vm) return vm;
-            // One that was away when it was removed: it is to hear of that, and to answer, once.
-            LK_TRY(removed, ledger::find_removed_vm_by_key(t, key));
-            if (!removed) return removed;
-            LK_TRY(epoch, ledger::epoch_of_removal(t, *removed));
-            if (removed->confirmed_epoch >= epoch) removed.reset();
-            return removed;
-        });
-    };
-    auto vm = co_await offload(pool, std::move(find_vm));
+Result<std::optional<ledger::Vm>> Hub::State::find_vm(const keys::RawEd25519& key) {
+    return parts.ledger.read([&](ledger::Transaction& t) -> Result<std::optional<ledger::Vm>> {
+        LK_TRY(vm, ledger::find_vm_by_key(t, key));
+        if (vm) return vm;
+        // One that was away when it was removed: it is to hear of that, and to answer, once.
+        LK_TRY(removed, ledger::find_removed_vm_by_key(t, key));
+        if (!removed) return removed;
+        LK_TRY(epoch, ledger::epoch_of_removal(t, *removed));
+        if (removed->confirmed_epoch >= epoch) removed.reset();
+        return removed;
+    });
+}
+
+// Whose first frame is no Hello that can be read: one that is not known has to join first.
+asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, keys::RawEd25519 key,
+                                                                 Result<protocol::Frame> frame) {
+    auto find = [this, key] { return find_vm(key); };
+    auto vm = co_await offload(pool, std::move(find));
     if (!vm) {
         const Status refused = co_await refuse(link, vm.error());
         co_return fail(refused.error());
     }
-    if (*vm) {
-        link->is_leaving = (*vm)->state == ledger::VmState::kRemoved;
-        link->vm = std::make_shared<const ledger::Vm>(std::move(**vm));
-    }
-    auto frame = co_await link->tls->read(kFirstFrameLimit);
+    if (*vm) take_vm(*link, std::move(**vm));
     if (!frame) co_return frame;
     if (frame->type == protocol::Type::kJoin) {
         auto joined = co_await join(link, std::move(*frame), key);
@@ -105,14 +123,11 @@ asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, k
             const Status refused = co_await refuse(link, joined.error());
             co_return fail(refused.error());
         }
-        link->vm = std::make_shared<const ledger::Vm>(std::move(*joined));
-        link->is_leaving = false;
+        take_vm(*link, std::move(*joined));
         co_return co_await link->tls->read(kFirstFrameLimit);
     }
     if (!link->vm) {
-        Error unknown{Code::kUnauthenticated, "this VM's key is not registered here",
-                      "on the VM run: latchkey-agent join TOKEN"};
-        const Status refused = co_await refuse(link, std::move(unknown));
+        const Status refused = co_await refuse(link, unknown_key());
         co_return fail(refused.error());
     }
     co_return frame;
@@ -139,7 +154,45 @@ asio::awaitable<Result<ledger::Vm>> Hub::State::join(LinkPtr link, protocol::Fra
     co_return vm;
 }
 
-asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello) {
+Result<Hub::State::Standing> Hub::State::read_standing(const ledger::Vm& vm, Epoch told, Epoch theirs,
+                                                       Wanted wanted) {
+    LK_TRY(roots, trust_roots());
+    return parts.ledger.read([&](ledger::Transaction& t) -> Result<Standing> {
+        LK_TRY(catch_up, read_news(t, told, theirs, wanted));
+        LK_TRY(rules, ledger::list_rules(t));
+        LK_TRY(has_sessions, ledger::has_sessions_except(t, vm.id, {}));
+        return Standing{std::move(catch_up), trust_of(roots, rules, vm), has_sessions};
+    });
+}
+
+// Who it is and what it is told are one trip to the ledger: thousands come back at once.
+asio::awaitable<Status> Hub::State::welcome(LinkPtr link, keys::RawEd25519 key, protocol::Hello hello) {
+    const Epoch theirs = hello.epoch;
+    const bool wants_all = std::ranges::any_of(hello.extensions, [](const protocol::Extension& extension) {
+        return extension.name == protocol::kResyncExtension;
+    });
+    const Wanted wanted = wants_all ? Wanted::kAll : Wanted::kNew;
+    Epoch told = pushed;
+    Micros seen_at = parts.clock.now(); // what the Welcome says is true of then
+    std::optional<Result<Standing>> read;
+    if (!link->vm) {
+        struct Met {
+            std::optional<ledger::Vm> vm;
+            std::optional<Result<Standing>> standing;
+        };
+        auto meet = [this, key, told, theirs, wanted]() -> Result<Met> {
+            LK_TRY(vm, find_vm(key));
+            Met met{std::move(vm), std::nullopt};
+            if (met.vm) met.standing = read_standing(*met.vm, told, theirs, wanted);
+            return met;
+        };
+        auto met = co_await offload(pool, std::move(meet));
+        if (!met) co_return co_await refuse(link, met.error());
+        if (!met->vm) co_return co_await refuse(link, unknown_key());
+        take_vm(*link, std::move(*met->vm));
+        read = std::move(met->standing);
+    }
+    const ledger::Vm vm = *link->vm;
     if (hello.version_min > protocol::kHubVersion || hello.version_max < protocol::kHubVersion) {
         Error unfit{Code::kUnsupported,
                     "the agent speaks hub versions " + std::to_string(hello.version_min) + " to " +
@@ -148,40 +201,30 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
                     "update the older side"};
         co_return co_await refuse(link, std::move(unfit));
     }
-    struct Read {
-        CatchUp catch_up;
-        protocol::TrustSet trust;
-    };
+    const bool has_older = agents.contains(vm.id.value);
     Bytes instance = instance_in(hello);
     const bool has_twin = co_await is_clone(link, std::move(instance));
     if (has_twin) co_return co_await refuse_clone(link);
-    const Epoch theirs = hello.epoch;
-    const bool wants_all = std::ranges::any_of(hello.extensions, [](const protocol::Extension& extension) {
-        return extension.name == protocol::kResyncExtension;
-    });
-    const Wanted wanted = wants_all ? Wanted::kAll : Wanted::kNew;
-    const ledger::Vm vm = *link->vm;
-    Result<Read> read = fail(Code::kInternal, "not read");
-    Micros seen_at; // what the Welcome says is true of then
-    do {            // again where a revocation was pushed while we read: the agent must not miss it
-        const Epoch told = pushed;
-        auto read_state = [this, told, theirs, wanted, vm]() -> Result<Read> {
-            LK_TRY(roots, trust_roots());
-            return parts.ledger.read([&](ledger::Transaction& t) -> Result<Read> {
-                LK_TRY(catch_up, read_news(t, told, theirs, wanted));
-                LK_TRY(rules, ledger::list_rules(t));
-                return Read{std::move(catch_up), trust_of(roots, rules, vm)};
-            });
-        };
-        seen_at = parts.clock.now();
-        read = co_await offload(pool, std::move(read_state));
-        if (read && read->catch_up.epoch < told) see_set_back(told, read->catch_up.epoch);
+    if (has_older) read.reset(); // that took its time
+    for (;;) {                   // again where a revocation was pushed while we read: the agent must not miss it
+        if (!read) {
+            told = pushed;
+            seen_at = parts.clock.now();
+            auto read_again = [this, told, theirs, wanted, vm] {
+                return read_standing(vm, told, theirs, wanted);
+            };
+            read = co_await offload(pool, std::move(read_again));
+        }
+        if (*read && (*read)->catch_up.epoch < told) see_set_back(told, (*read)->catch_up.epoch);
         if (is_set_back) co_return co_await refuse(link, set_back_error());
-    } while (read && link->tls->is_open() && read->catch_up.epoch < pushed);
-    if (!read) {
-        if (read.error().code == Code::kConflict) record_rollback(vm, read.error(), theirs);
-        co_return co_await refuse(link, read.error());
+        if (!*read || !link->tls->is_open() || (*read)->catch_up.epoch >= pushed) break;
+        read.reset();
     }
+    if (!*read) {
+        if (read->error().code == Code::kConflict) record_rollback(vm, read->error(), theirs);
+        co_return co_await refuse(link, read->error());
+    }
+    Standing standing = std::move(**read);
 
     if (!link->tls->is_open()) co_return fail(Code::kUnavailable, "the connection ended");
 
@@ -191,11 +234,11 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     answer.vm_id = vm.id;
     answer.vm_name = vm.name;
     answer.time = seen_at;
-    answer.epoch = read->catch_up.epoch;
-    answer.full = read->catch_up.is_full;
+    answer.epoch = standing.catch_up.epoch;
+    answer.full = standing.catch_up.is_full;
     answer.heartbeat_seconds =
         static_cast<std::uint32_t>(std::max<std::int64_t>(1, settings.heartbeat.seconds()));
-    answer.trust = read->trust;
+    answer.trust = standing.trust;
     if (dropped.erase(vm.id.value) != 0) {
         constexpr std::string_view why = "this VM read too slowly: too much was waiting for it";
         answer.extensions.push_back({std::string(protocol::kDroppedExtension), to_bytes(as_bytes(why))});
@@ -207,8 +250,11 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
     link->software = shortened(hello.software, kMaxSoftwareName);
     link->clock_offset_micros = (hello.time - parts.clock.now()).value;
     link->is_seen_due = true;
-    link->sent_epoch = read->catch_up.epoch;
-    link->trust = std::move(read->trust);
+    link->sent_epoch = standing.catch_up.epoch;
+    link->trust = std::move(standing.trust);
+    // Where none of its sessions is open in the ledger, and nobody can be about to write one, none is to be
+    // closed.
+    link->is_naming = standing.has_sessions || has_older || settings.shares_ledger;
     link->is_welcome = true;
     link->is_catching_up = true;
     --waiting_count;
@@ -221,10 +267,13 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, protocol::Hello hello)
         std::ranges::find(hello.capabilities, protocol::kStepUpCapability) != hello.capabilities.end();
     board.connect(vm.id, vm.confirmed_epoch, parts.clock.now(), link->has_step_up);
     places_due[vm.id.value] = place_of(*link);
-    link->send(answer);
+    auto messages = encode_revokes(standing.catch_up, theirs);
+    Bytes first = protocol::encode(answer); // with the first of them: one write, one waking of the agent
+    first.insert(first.end(), messages.front()->begin(), messages.front()->end());
+    messages.front() = std::make_shared<const Bytes>(std::move(first));
     if (link->policy_seen != policy_changes) policy_changed(); // what we know of it may be from before
     log_of(LogLevel::kInfo, vm, "welcome agent", " epoch=" + std::to_string(theirs.value));
-    co_return co_await send_catch_up(link, encode_revokes(read->catch_up, theirs));
+    co_return co_await send_catch_up(link, std::move(messages));
 }
 
 // The ledger is older than what an agent has seen: somebody must look at that.

@@ -79,9 +79,19 @@ struct Hub::State {
 
     // serve.cc
     asio::awaitable<Status> converse(LinkPtr link);
-    asio::awaitable<Result<protocol::Frame>> first_words(LinkPtr link, keys::RawEd25519 key);
+    // Of one VM, as the ledger has it.
+    struct Standing {
+        CatchUp catch_up;
+        protocol::TrustSet trust;
+        bool has_sessions = false; // that were open when it went
+    };
+    Result<std::optional<ledger::Vm>> find_vm(const keys::RawEd25519& key); // pool threads
+    Result<Standing> read_standing(const ledger::Vm& vm, Epoch told, Epoch theirs,
+                                   Wanted wanted); // pool threads
+    asio::awaitable<Result<protocol::Frame>> first_words(LinkPtr link, keys::RawEd25519 key,
+                                                         Result<protocol::Frame> frame);
     asio::awaitable<Result<ledger::Vm>> join(LinkPtr link, protocol::Frame frame, keys::RawEd25519 key);
-    asio::awaitable<Status> welcome(LinkPtr link, protocol::Hello hello);
+    asio::awaitable<Status> welcome(LinkPtr link, keys::RawEd25519 key, protocol::Hello hello);
     asio::awaitable<Status> send_catch_up(LinkPtr link, std::vector<SharedBytes> messages);
     void record_rollback(const ledger::Vm& vm, const Error& why, Epoch theirs);
     void record_rollback_event(const ledger::AuditEvent& event); // pool threads
