@@ -19,6 +19,7 @@ constexpr std::size_t kMaxTrouble = 1024;
 constexpr std::size_t kMaxSignature = 128; // an ed25519 one is smaller by far
 constexpr std::chrono::seconds kWriteAgain{1};
 constexpr unsigned kMostTries = 60;
+constexpr std::chrono::milliseconds kGatherFor{50};
 
 struct Checked {
     std::shared_ptr<const ledger::Vm> vm;
@@ -70,12 +71,31 @@ Status Hub::State::take_receipt(const LinkPtr& link, const protocol::Frame& fram
         return fail(Code::kTooLarge, "a receipt with an endless complaint");
     if (receipt.signature.size() > kMaxSignature)
         return fail(Code::kTooLarge, "a receipt with an endless signature");
+    const bool is_told_again = receipt.epoch <= link->vm->confirmed_epoch && receipt.trouble.empty() &&
+                               receipt.sessions_found == 0;
     receipts.push_back({link, std::move(receipt), 0});
-    if (receipt_writers < kReceiptWriters) {
-        ++receipt_writers;
-        spawn_vital(write_receipts(), "write_receipts");
+    if (!is_told_again) {
+        start_writing_receipts();
+    } else if (!are_receipts_gathered) {
+        are_receipts_gathered = true;
+        spawn_vital(gather_receipts(), "gather_receipts");
     }
     return {};
+}
+
+void Hub::State::start_writing_receipts() {
+    if (receipt_writers == kReceiptWriters) return;
+    ++receipt_writers;
+    spawn_vital(write_receipts(), "write_receipts");
+}
+
+// Of agents that come back and say again what they had said before: nobody waits for that, and they are
+// thousands. Any other receipt takes them along.
+asio::awaitable<void> Hub::State::gather_receipts() {
+    asio::steady_timer pause(io, kGatherFor);
+    co_await pause.async_wait(kAwait);
+    are_receipts_gathered = false;
+    if (!receipts.empty()) start_writing_receipts();
 }
 
 asio::awaitable<void> Hub::State::write_receipts() {

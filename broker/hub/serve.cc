@@ -93,19 +93,6 @@ asio::awaitable<Status> Hub::State::converse(LinkPtr link) {
     co_return co_await listen(link);
 }
 
-Result<std::optional<ledger::Vm>> Hub::State::find_vm(const keys::RawEd25519& key) {
-    return parts.ledger.read([&](ledger::Transaction& t) -> Result<std::optional<ledger::Vm>> {
-        LK_TRY(vm, ledger::find_vm_by_key(t, key));
-        if (vm) return vm;
-        // One that was away when it was removed: it is to hear of that, and to answer, once.
-        LK_TRY(removed, ledger::find_removed_vm_by_key(t, key));
-        if (!removed) return removed;
-        LK_TRY(epoch, ledger::epoch_of_removal(t, *removed));
-        if (removed->confirmed_epoch >= epoch) removed.reset();
-        return removed;
-    });
-}
-
 // Whose first frame is no Hello that can be read: one that is not known has to join first.
 asio::awaitable<Result<protocol::Frame>> Hub::State::first_words(LinkPtr link, keys::RawEd25519 key,
                                                                  Result<protocol::Frame> frame) {
@@ -154,39 +141,19 @@ asio::awaitable<Result<ledger::Vm>> Hub::State::join(LinkPtr link, protocol::Fra
     co_return vm;
 }
 
-Result<Hub::State::Standing> Hub::State::read_standing(const ledger::Vm& vm, Epoch told, Epoch theirs,
-                                                       Wanted wanted) {
-    LK_TRY(roots, trust_roots());
-    return parts.ledger.read([&](ledger::Transaction& t) -> Result<Standing> {
-        LK_TRY(catch_up, read_news(t, told, theirs, wanted));
-        LK_TRY(rules, ledger::list_rules(t));
-        LK_TRY(has_sessions, ledger::has_sessions_except(t, vm.id, {}));
-        return Standing{std::move(catch_up), trust_of(roots, rules, vm), has_sessions};
-    });
-}
-
-// Who it is and what it is told are one trip to the ledger: thousands come back at once.
+// Who it is and what it is told are one trip to the ledger, for several at once.
 asio::awaitable<Status> Hub::State::welcome(LinkPtr link, keys::RawEd25519 key, protocol::Hello hello) {
     const Epoch theirs = hello.epoch;
     const bool wants_all = std::ranges::any_of(hello.extensions, [](const protocol::Extension& extension) {
         return extension.name == protocol::kResyncExtension;
     });
     const Wanted wanted = wants_all ? Wanted::kAll : Wanted::kNew;
-    Epoch told = pushed;
+    Missed missed{pushed, theirs, wanted};
     Micros seen_at = parts.clock.now(); // what the Welcome says is true of then
     std::optional<Result<Standing>> read;
     if (!link->vm) {
-        struct Met {
-            std::optional<ledger::Vm> vm;
-            std::optional<Result<Standing>> standing;
-        };
-        auto meet = [this, key, told, theirs, wanted]() -> Result<Met> {
-            LK_TRY(vm, find_vm(key));
-            Met met{std::move(vm), std::nullopt};
-            if (met.vm) met.standing = read_standing(*met.vm, told, theirs, wanted);
-            return met;
-        };
-        auto met = co_await offload(pool, std::move(meet));
+        Newcomer newcomer{key, missed};
+        auto met = co_await arrivals.ask(std::move(newcomer));
         if (!met) co_return co_await refuse(link, met.error());
         if (!met->vm) co_return co_await refuse(link, unknown_key());
         take_vm(*link, std::move(*met->vm));
@@ -208,14 +175,13 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, keys::RawEd25519 key, 
     if (has_older) read.reset(); // that took its time
     for (;;) {                   // again where a revocation was pushed while we read: the agent must not miss it
         if (!read) {
-            told = pushed;
+            missed.told = pushed;
             seen_at = parts.clock.now();
-            auto read_again = [this, told, theirs, wanted, vm] {
-                return read_standing(vm, told, theirs, wanted);
-            };
+            auto read_again = [this, missed, vm] { return read_standing(vm, missed); };
             read = co_await offload(pool, std::move(read_again));
         }
-        if (*read && (*read)->catch_up.epoch < told) see_set_back(told, (*read)->catch_up.epoch);
+        if (*read && (*read)->catch_up.epoch < missed.told)
+            see_set_back(missed.told, (*read)->catch_up.epoch);
         if (is_set_back) co_return co_await refuse(link, set_back_error());
         if (!*read || !link->tls->is_open() || (*read)->catch_up.epoch >= pushed) break;
         read.reset();

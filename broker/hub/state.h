@@ -2,8 +2,8 @@
 #pragma once
 // The hub behind its public face. Everything here belongs to the hub's thread, but for the board and what
 // says otherwise. Files: hub.cc (threads, public calls), accept.cc (connections and the tick), serve.cc (one
-// agent's conversation), step_up.cc (sudo), fanout.cc (what goes to all), prefetch.cc (and to some),
-// receipts.cc and reports.cc (what comes back), others.cc (heartbeats, and other
+// agent's conversation), meet.cc (who comes back), step_up.cc (sudo), fanout.cc (what goes to all),
+// prefetch.cc (and to some), receipts.cc and reports.cc (what comes back), others.cc (heartbeats, and other
 // brokers on the same ledger). Include it in .cc files only.
 
 #include <algorithm>
@@ -25,9 +25,11 @@
 #include "broker/hub/board.h"
 #include "broker/hub/catch_up.h"
 #include "broker/hub/end_waits.h"
+#include "broker/hub/gathered.h"
 #include "broker/hub/hub.h"
 #include "broker/hub/hub_figures.h"
 #include "broker/hub/link.h"
+#include "broker/hub/meet.h"
 #include "broker/issue/deny_log.h"
 #include "broker/ledger/brokers.h"
 
@@ -52,6 +54,7 @@ struct Hub::State {
           look_pool(1),
           acceptor(io),
           tick(io),
+          arrivals(io, pool, [this](const std::vector<Newcomer>& newcomers) { return meet(newcomers); }),
           handshakes(static_cast<double>(settings.handshakes_per_second),
                      std::max(1.0, static_cast<double>(settings.handshakes_per_second) / kBurstShare)) {}
 
@@ -79,15 +82,6 @@ struct Hub::State {
 
     // serve.cc
     asio::awaitable<Status> converse(LinkPtr link);
-    // Of one VM, as the ledger has it.
-    struct Standing {
-        CatchUp catch_up;
-        protocol::TrustSet trust;
-        bool has_sessions = false; // that were open when it went
-    };
-    Result<std::optional<ledger::Vm>> find_vm(const keys::RawEd25519& key); // pool threads
-    Result<Standing> read_standing(const ledger::Vm& vm, Epoch told, Epoch theirs,
-                                   Wanted wanted); // pool threads
     asio::awaitable<Result<protocol::Frame>> first_words(LinkPtr link, keys::RawEd25519 key,
                                                          Result<protocol::Frame> frame);
     asio::awaitable<Result<ledger::Vm>> join(LinkPtr link, protocol::Frame frame, keys::RawEd25519 key);
@@ -104,6 +98,11 @@ struct Hub::State {
     void take_fetch(const LinkPtr& link, protocol::Fetch fetch);
     asio::awaitable<void> answer_fetches(LinkPtr link, protocol::Fetch fetch);
     asio::awaitable<Status> refuse(LinkPtr link, Error error); // tells it, then waits for it to leave
+
+    // meet.cc: pool threads
+    Result<std::optional<ledger::Vm>> find_vm(const keys::RawEd25519& key);
+    Result<Standing> read_standing(const ledger::Vm& vm, const Missed& missed);
+    std::vector<Result<Met>> meet(const std::vector<Newcomer>& newcomers);
 
     // step_up.cc
     void take_step_up(const LinkPtr& link, protocol::HubStepUp asked);
@@ -139,6 +138,8 @@ struct Hub::State {
 
     // receipts.cc
     Status take_receipt(const LinkPtr& link, const protocol::Frame& frame);
+    void start_writing_receipts();
+    asio::awaitable<void> gather_receipts();
     asio::awaitable<void> write_receipts();
     Result<ReceiptCount> count_receipts(Epoch epoch); // any thread
     void look(ReceiptCount& count) const;             // any thread
@@ -192,6 +193,7 @@ struct Hub::State {
     asio::thread_pool look_pool;    // one thread: heartbeats wait for nobody's fetch
     asio::ip::tcp::acceptor acceptor;
     asio::steady_timer tick;
+    Gathered<Newcomer, Result<Met>> arrivals;
     TokenBucket handshakes;
     SslContextHandle tls;
     std::thread thread;
@@ -240,6 +242,7 @@ struct Hub::State {
     };
     std::deque<Pending> receipts; // not yet verified and written
     unsigned receipt_writers = 0;
+    bool are_receipts_gathered = false; // those that nobody waits for
 };
 
 } // namespace latchkey::hub
