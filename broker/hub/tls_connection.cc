@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kChunk = 16 * 1024;
 constexpr std::size_t kKeptInbox = 4096; // capacity that an idle connection may hold
+constexpr std::size_t kLittle = 4096;    // after which there is hardly more
 constexpr int kReadsInARow = 16;         // then the others have their turn
 
 // One buffer for all connections: only the hub's thread reads, and nothing stays in it between two calls.
@@ -39,6 +40,7 @@ TlsConnection::TlsConnection(asio::ip::tcp::socket socket, SSL_CTX* context, std
         return;
     }
     SSL_set_accept_state(ssl_.get());
+    SSL_set_read_ahead(ssl_.get(), 1); // all that is there in one call, not a head and a body each
     SSL_set_mode(ssl_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
@@ -76,18 +78,23 @@ asio::awaitable<Result<protocol::Frame>> TlsConnection::read(std::size_t limit) 
             if (inbox_.empty() && inbox_.capacity() > kKeptInbox) inbox_ = Bytes();
             co_return frame;
         }
-        std::size_t got = 0;
-        ERR_clear_error();
-        const int done = SSL_read_ex(ssl_.get(), scratch().data(), scratch().size(), &got);
-        if (done == 1) {
-            inbox_.insert(inbox_.end(), scratch().begin(),
-                          scratch().begin() + static_cast<std::ptrdiff_t>(got));
-            if (++reads % kReadsInARow == 0) co_await asio::post(socket_.get_executor(), asio::use_awaitable);
-            continue;
+        if (!is_drained_) {
+            std::size_t got = 0;
+            ERR_clear_error();
+            const int done = SSL_read_ex(ssl_.get(), scratch().data(), scratch().size(), &got);
+            if (done == 1) {
+                is_drained_ = got < kLittle && SSL_has_pending(ssl_.get()) == 0;
+                inbox_.insert(inbox_.end(), scratch().begin(),
+                              scratch().begin() + static_cast<std::ptrdiff_t>(got));
+                if (++reads % kReadsInARow == 0)
+                    co_await asio::post(socket_.get_executor(), asio::use_awaitable);
+                continue;
+            }
+            const int why = SSL_get_error(ssl_.get(), done);
+            ERR_clear_error();
+            if (why != SSL_ERROR_WANT_READ) break;
         }
-        const int why = SSL_get_error(ssl_.get(), done);
-        ERR_clear_error();
-        if (why != SSL_ERROR_WANT_READ) break;
+        is_drained_ = false; // the wait ends at once where something has come meanwhile
         if (!queue_.empty() && !is_waiting_to_write_) flush();
         const bool is_ready = co_await wait(asio::ip::tcp::socket::wait_read);
         if (!is_ready) break;

@@ -63,6 +63,7 @@ private:
     std::optional<asio::steady_timer> room_; // somebody waits for room
     bool is_open_ = true;
     bool is_waiting_to_write_ = false;
+    bool is_drained_ = false; // the last read took all that was there, it seems
     bool ends_after_queue_ = false;
     bool was_too_slow_ = false;
 };
