@@ -2,7 +2,7 @@
 #pragma once
 // Questions of many that go to the pool together: thousands of agents that come back share transactions and
 // wake-ups. The first one goes at once; who comes soon after waits for the others of that while, at most
-// kEvery. Jobs do not wait for each other. Asked and answered on the loop's thread; the job runs on the pool,
+// kEvery, and not at all once all have come that are expected. Jobs do not wait for each other. Asked and answered on the loop's thread; the job runs on the pool,
 // gives one answer for each question in their order, and what it throws becomes kInternal for all of them.
 // Include in .cc files only.
 
@@ -29,11 +29,12 @@ public:
     Gathered(boost::asio::io_context& io, boost::asio::thread_pool& pool, Job job)
         : io_(io), pool_(pool), job_(std::move(job)), next_(io) {}
 
-    boost::asio::awaitable<Answer> ask(Question question) {
-        auto start = [this](auto handler, Question asked) {
+    // `expected`: so many may be asking now, this one and those whose answer is on its way included.
+    boost::asio::awaitable<Answer> ask(Question question, std::size_t expected) {
+        auto start = [this, expected](auto handler, Question asked) {
             batch_.questions.push_back(std::move(asked));
             batch_.waiting.push_back(std::make_unique<Handler<decltype(handler)>>(std::move(handler)));
-            if (batch_.questions.size() == kMost) return go();
+            if (batch_.questions.size() == kMost || batch_.questions.size() + asked_ >= expected) return go();
             if (batch_.questions.size() > 1) return; // the first one has seen to it
             next_.expires_at(last_ + kEvery);        // past: now
             next_.async_wait([this](const boost::system::error_code& error) {
@@ -67,13 +68,15 @@ private:
     void go() {
         last_ = std::chrono::steady_clock::now();
         next_.cancel();
+        asked_ += batch_.questions.size();
         boost::asio::post(pool_, [this, batch = std::exchange(batch_, {})]() mutable {
             auto run = [&]() -> Result<Answers> { return job_(batch.questions); };
             auto answers = run_guarded(run);
             if (answers) batch.answers = std::move(*answers);
             while (batch.answers.size() < batch.questions.size())
                 batch.answers.push_back(fail(Code::kInternal, "the hub's work threw an exception"));
-            boost::asio::post(io_, [batch = std::move(batch)]() mutable {
+            boost::asio::post(io_, [this, batch = std::move(batch)]() mutable {
+                asked_ -= batch.questions.size();
                 for (std::size_t i = 0; i < batch.waiting.size(); ++i)
                     batch.waiting[i]->answer(std::move(batch.answers[i]));
             });
@@ -86,6 +89,7 @@ private:
     boost::asio::steady_timer next_;
     std::chrono::steady_clock::time_point last_;
     Batch batch_;
+    std::size_t asked_ = 0; // on the pool
 };
 
 } // namespace latchkey::hub
