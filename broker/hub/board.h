@@ -56,8 +56,8 @@ public:
     // A revocation has committed that ours are to be told of; they have been told of all up to one.
     void commit(Epoch epoch);
     void tell(Epoch epoch);
-    // Until ours have been told of all that has committed, for `left` at most: who then goes through thousands
-    // of answers takes no processor from those who tell.
+    // Until ours have been told of all that has committed, for `left` at most: who then goes through
+    // thousands of answers takes no processor from those who tell.
     void wait_until_told(Micros left);
     // Until all that are connected have answered this epoch, for `left` at most. False where the time ran
     // out first, or the hub was closed.

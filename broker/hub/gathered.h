@@ -2,9 +2,9 @@
 #pragma once
 // Questions of many that go to the pool together: thousands of agents that come back share transactions and
 // wake-ups. The first one goes at once; who comes soon after waits for the others of that while, at most
-// kEvery, and not at all once all have come that are expected. Jobs do not wait for each other. Asked and answered on the loop's thread; the job runs on the pool,
-// gives one answer for each question in their order, and what it throws becomes kInternal for all of them.
-// Include in .cc files only.
+// kEvery, and not at all once all have come that are expected. Jobs do not wait for each other. Asked and
+// answered on the loop's thread; the job runs on the pool, gives one answer for each question in their order,
+// and what it throws becomes kInternal for all of them. Include in .cc files only.
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>

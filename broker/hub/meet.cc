@@ -97,7 +97,8 @@ std::vector<Result<Met>> Hub::State::meet(const std::vector<Newcomer>& newcomers
     auto standings = roots ? parts.ledger.read(read) : Result<Standings>(fail(roots.error()));
     for (std::size_t i = 0; i < newcomers.size(); ++i) {
         if (!(*found)[i]) continue;
-        answers[i]->standing = standings ? std::move((*standings)[i]) : Result<Standing>(fail(standings.error()));
+        answers[i]->standing =
+            standings ? std::move((*standings)[i]) : Result<Standing>(fail(standings.error()));
     }
     return answers;
 }

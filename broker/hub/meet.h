@@ -29,7 +29,7 @@ struct Standing {
 };
 
 struct Met {
-    std::optional<ledger::Vm> vm; // also one that was removed, and has not answered that yet
+    std::optional<ledger::Vm> vm;             // also one that was removed, and has not answered that yet
     std::optional<Result<Standing>> standing; // where there is a VM
 };
 

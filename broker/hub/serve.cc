@@ -173,7 +173,7 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, keys::RawEd25519 key, 
     const bool has_twin = co_await is_clone(link, std::move(instance));
     if (has_twin) co_return co_await refuse_clone(link);
     if (has_older) read.reset(); // that took its time
-    for (;;) {                   // again where a revocation was pushed while we read: the agent must not miss it
+    for (;;) { // again where a revocation was pushed while we read: the agent must not miss it
         if (!read) {
             missed.told = pushed;
             seen_at = parts.clock.now();
