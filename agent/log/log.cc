@@ -1,26 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/log/log.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
+#include <sys/time.h>
+#include <unistd.h>
 
-#include <memory>
+#include <array>
+#include <cstdio>
+#include <ctime>
 
 namespace latchkey::agent {
 namespace {
 
-spdlog::level::level_enum to_spdlog(LogLevel level) {
+// Set before there are threads that log.
+LogLevel least = LogLevel::kInfo;
+LogStamps stamps_by = LogStamps::kBySystemd;
+LogSink sink;
+
+const char* word_of(LogLevel level) {
     switch (level) {
         case LogLevel::kDebug:
-            return spdlog::level::debug;
+            return "debug ";
         case LogLevel::kInfo:
-            return spdlog::level::info;
+            return "info ";
         case LogLevel::kWarn:
-            return spdlog::level::warn;
+            return "warning ";
         case LogLevel::kError:
-            return spdlog::level::err;
+            break;
     }
-    return spdlog::level::err;
+    return "error ";
+}
+
+// Local time to the millisecond, and a space.
+std::string stamp() {
+    timeval now{};
+    ::gettimeofday(&now, nullptr);
+    std::tm parts{};
+    if (::localtime_r(&now.tv_sec, &parts) == nullptr) return {};
+    std::array<char, 40> text{};
+    const std::size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts);
+    std::snprintf(text.data() + size, text.size() - size, ".%03d ", static_cast<int>(now.tv_usec / 1000));
+    return text.data();
 }
 
 // What a peer sent may stand in a line: it must not begin a new one.
@@ -42,23 +61,20 @@ Result<LogLevel> parse_log_level(std::string_view text) {
 }
 
 void set_up_log(LogLevel level, LogStamps stamps) {
-    try {
-        auto logger = std::make_shared<spdlog::logger>("latchkey-agent",
-                                                       std::make_shared<spdlog::sinks::stderr_sink_mt>());
-        logger->set_pattern(stamps == LogStamps::kOwn ? "%Y-%m-%dT%H:%M:%S.%e %l %v" : "%l %v");
-        logger->set_level(to_spdlog(level));
-        spdlog::set_default_logger(std::move(logger));
-    } catch (...) { // no log is no reason to let nobody in
-    }
+    least = level;
+    stamps_by = stamps;
+}
+
+void hand_log_to(LogSink taker) {
+    sink = std::move(taker);
 }
 
 void log(LogLevel level, const std::string& line) {
-    try {
-        auto* logger = spdlog::default_logger_raw();
-        if (logger != nullptr && logger->should_log(to_spdlog(level)))
-            logger->log(to_spdlog(level), "{}", in_one_line(line));
-    } catch (...) {
-    }
+    if (level < least) return;
+    if (sink) return sink(level, line);
+    std::string whole = stamps_by == LogStamps::kOwn ? stamp() : std::string();
+    whole += word_of(level) + in_one_line(line) + '\n';
+    (void)!::write(STDERR_FILENO, whole.data(), whole.size()); // no log is no reason to let nobody in
 }
 
 } // namespace latchkey::agent

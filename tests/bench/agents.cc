@@ -8,9 +8,6 @@
 // stdin: "wait N" a line. Answered, once agents have begun to serve N times in all since the start, with the
 // time (seconds since 1970) at which the last of them did. Ends with its stdin.
 
-#include <spdlog/sinks/base_sink.h>
-#include <spdlog/spdlog.h>
-
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -24,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "agent/log/log.h"
 #include "agent/run/agent.h"
 #include "agent/sessions/sessions.h"
 
@@ -65,23 +63,6 @@ private:
     std::condition_variable changed_;
     std::size_t count_ = 0;
     Micros last_;
-};
-
-class ServeLines : public spdlog::sinks::base_sink<std::mutex> {
-public:
-    explicit ServeLines(Served& served) : served_(served) {}
-
-protected:
-    void sink_it_(const spdlog::details::log_msg& message) override {
-        const std::string_view line(message.payload.data(), message.payload.size());
-        if (line.starts_with("serve ")) served_.add();
-        if (message.level >= spdlog::level::err)
-            std::fprintf(stderr, "agents: %.*s\n", static_cast<int>(line.size()), line.data());
-    }
-    void flush_() override {}
-
-private:
-    Served& served_;
 };
 
 class Fleet {
@@ -128,8 +109,10 @@ private:
 
 int run(char** words) {
     Served served;
-    spdlog::set_default_logger(
-        std::make_shared<spdlog::logger>("agents", std::make_shared<ServeLines>(served)));
+    agent::hand_log_to([&served](agent::LogLevel level, const std::string& line) {
+        if (line.starts_with("serve ")) served.add();
+        if (level == agent::LogLevel::kError) std::fprintf(stderr, "agents: %s\n", line.c_str());
+    });
     Fleet fleet;
     const Status started = fleet.start(words[1], static_cast<unsigned>(std::atoi(words[2])),
                                        static_cast<unsigned>(std::atoi(words[3])), served);
