@@ -169,17 +169,17 @@ TEST_F(Grants, InTheCacheServeTheOfferTheyWereFetchedFor) {
     GrantCache cache;
     const auto grant = *verify(issuer_.make());
     cache.put(grant, GrantCache::Serves::kCertificateOnly);
-    EXPECT_NE(cache.find(exact(grant)).grant, nullptr);
-    EXPECT_EQ(cache.find(plain()).grant, nullptr) << "the plain key was never asked for";
+    EXPECT_TRUE(cache.find(exact(grant)).grant);
+    EXPECT_FALSE(cache.find(plain()).grant) << "the plain key was never asked for";
     cache.put(grant, GrantCache::Serves::kPlainKeyToo);
-    EXPECT_NE(cache.find(plain()).grant, nullptr);
-    EXPECT_NE(cache.find(exact(grant)).grant, nullptr);
+    EXPECT_TRUE(cache.find(plain()).grant);
+    EXPECT_TRUE(cache.find(exact(grant)).grant);
     Offer another = exact(grant);
     another.certificate_digest.back() ^= 1;
-    EXPECT_EQ(cache.find(another).grant, nullptr);
+    EXPECT_FALSE(cache.find(another).grant);
     EXPECT_EQ(cache.size(), 1U);
     cache.forget(issuer_.login, issuer_.key());
-    EXPECT_EQ(cache.find(plain()).grant, nullptr);
+    EXPECT_FALSE(cache.find(plain()).grant);
     EXPECT_EQ(cache.size(), 0U);
 }
 
@@ -192,7 +192,46 @@ TEST_F(Grants, LeaveTheCacheWhenRevokedOrEnded) {
     EXPECT_EQ(cache.find(plain()).grant->serial.value, 8U);
     now_ = kNow + from_seconds(1800);
     EXPECT_EQ(cache.drop_ended(judged()), 1U);
-    EXPECT_EQ(cache.find(plain()).grant, nullptr);
+    EXPECT_FALSE(cache.find(plain()).grant);
+}
+
+TEST_F(Grants, ComeOutOfTheCacheAsTheyWentIn) {
+    GrantCache cache;
+    protocol::Grant raw = issuer_.make();
+    raw.lines[0].from = "10.0.0.0/8";
+    raw.lines[0].verify_required = true;
+    raw.lines.push_back({{4}, {}, {}, "backup", false});
+    protocol::set_sudo_rule(raw, protocol::SudoRule::kFactor);
+    const VerifiedGrant grant = *verify(raw);
+    cache.put(*verify(issuer_.make(8)), GrantCache::Serves::kCertificateOnly);
+    cache.put(grant, GrantCache::Serves::kPlainKeyToo);
+    EXPECT_EQ(cache.size(), 2U);
+    const auto held = cache.find(plain()).grant;
+    ASSERT_TRUE(held);
+    EXPECT_EQ(std::tie(held->user, held->login, held->key, held->ca, held->serial, held->sudo),
+              std::tie(grant.user, grant.login, grant.key, grant.ca, grant.serial, grant.sudo));
+    EXPECT_EQ(std::tie(held->issued_at, held->starts_at, held->ends_at),
+              std::tie(grant.issued_at, grant.starts_at, grant.ends_at));
+    EXPECT_EQ(std::tie(held->digest, held->certificate, held->statement),
+              std::tie(grant.digest, grant.certificate, grant.statement));
+    EXPECT_EQ(held->lines, grant.lines);
+    EXPECT_EQ(cache.all_for(issuer_.login, issuer_.key()).size(), 2U);
+}
+
+TEST_F(Grants, AreFoundAmongManyWhateverTheOrderTheyCameIn) {
+    GrantCache cache;
+    VerifiedGrant grant = *verify(issuer_.make());
+    for (const char* login : {"m", "c", "z", "a", "mm", "b"}) {
+        grant.login = *Login::parse(login);
+        cache.put(grant, GrantCache::Serves::kPlainKeyToo);
+    }
+    for (const char* login : {"a", "b", "c", "m", "mm", "z"})
+        EXPECT_TRUE(cache.find({*Login::parse(login), issuer_.key(), {}, {}}).grant) << login;
+    EXPECT_FALSE(cache.find({*Login::parse("aa"), issuer_.key(), {}, {}}).grant);
+    cache.forget(*Login::parse("m"), issuer_.key());
+    EXPECT_FALSE(cache.find({*Login::parse("m"), issuer_.key(), {}, {}}).grant);
+    EXPECT_TRUE(cache.find({*Login::parse("mm"), issuer_.key(), {}, {}}).grant);
+    EXPECT_EQ(cache.size(), 5U);
 }
 
 TEST_F(Grants, LeaveTheCacheWhenTheirSignersAreNoLongerTrusted) {
@@ -215,8 +254,8 @@ TEST_F(Grants, GiveWayToLaterEndingOnesWhereTheCacheIsFull) {
     grant.login = issuer_.login;
     cache.put(grant, GrantCache::Serves::kPlainKeyToo);
     EXPECT_EQ(cache.size(), kMaxGrants);
-    EXPECT_NE(cache.find(plain()).grant, nullptr);
-    EXPECT_EQ(cache.find({*Login::parse("u0"), issuer_.key(), {}, {}}).grant, nullptr);
+    EXPECT_TRUE(cache.find(plain()).grant);
+    EXPECT_FALSE(cache.find({*Login::parse("u0"), issuer_.key(), {}, {}}).grant);
 }
 
 TEST_F(Grants, AreStaleAfterARefreshUntilTheyAreFetchedAgain) {
@@ -238,9 +277,9 @@ TEST_F(Grants, ThatAnswerAnOfferAreForgottenWithIt) {
     forged.serial = Serial{4711};
     forged.certificate_digest = Bytes(32, 1);
     cache.forget(forged);
-    EXPECT_NE(cache.find(plain()).grant, nullptr);
+    EXPECT_TRUE(cache.find(plain()).grant);
     cache.forget(plain());
-    EXPECT_EQ(cache.find(plain()).grant, nullptr);
+    EXPECT_FALSE(cache.find(plain()).grant);
 }
 
 TEST_F(Grants, BecomeOneRestrictedLineARule) {

@@ -6,12 +6,12 @@
 // most: then the one that ends first gives way. After a Refresh what is held is stale: good without a broker
 // alone. One thread.
 
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "agent/decide/verified_grant.h"
+#include "agent/decide/held_grant.h"
 
 namespace latchkey::agent {
 
@@ -21,9 +21,9 @@ class GrantCache {
 public:
     enum class Serves : std::uint8_t { kPlainKeyToo = 1, kCertificateOnly };
 
-    void put(VerifiedGrant grant, Serves serves);
+    void put(const VerifiedGrant& grant, Serves serves);
     struct Found {
-        const VerifiedGrant* grant = nullptr; // into the cache, until its next change
+        std::optional<VerifiedGrant> grant;
         bool is_stale = false;
     };
     // A fresh one before a stale one. The caller asks still_holds() before it uses it.
@@ -37,26 +37,25 @@ public:
     std::size_t drop_ended(const JudgedBy& by);
     // After a change of trust: everything verified anew from its bytes. Returns how many went.
     std::size_t verify_again(const JudgedBy& by);
-    std::size_t size() const { return size_; }
+    std::size_t size() const { return held_.size(); }
 
 private:
     struct Held {
-        VerifiedGrant grant;
+        HeldGrant grant;
         Serves serves;
         bool is_stale = false;
     };
-    struct Place {
-        Login login;
-        Fingerprint key;
-        auto operator<=>(const Place&) const = default;
+    struct Place { // the range in held_ of one login and key
+        std::size_t begin = 0;
+        std::size_t end = 0;
     };
     static bool answers(const Held& held, const Offer& offer);
-    template <class Drop>
-    std::size_t drop_if(Drop drop);
+    Place place_of(const Login& login, const Fingerprint& key) const;
+    std::shared_ptr<const HeldGrant::Common> common_of(const VerifiedGrant& grant);
     void make_room();
 
-    std::map<Place, std::vector<Held>> held_;
-    std::size_t size_ = 0;
+    std::vector<Held> held_; // in the order of login and key
+    std::vector<std::shared_ptr<const HeldGrant::Common>> commons_;
 };
 
 } // namespace latchkey::agent

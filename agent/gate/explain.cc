@@ -75,7 +75,7 @@ std::string verdict(const AgentState& state, const Offer& offer) {
         return "open: waits until the revocations are here, then looks again";
     const auto held = state.grants.find(offer);
     const bool may_serve = !held.is_stale || standing == Standing::kOffline;
-    if (held.grant != nullptr && may_serve && still_holds(*held.grant, state.judged()))
+    if (held.grant && may_serve && still_holds(*held.grant, state.judged()))
         return "allowed: granted to " + held.grant->user.str();
     if (standing == Standing::kOffline) return "denied: no broker, and no grant held for this key";
     return "open: no grant held that may be served; the broker would be asked";

@@ -63,8 +63,8 @@ void Fetches::finish(std::uint64_t request, const Status& status) {
 Status Fetches::accept(const Offer& offer, const protocol::Grant& grant) {
     LK_TRY(verified, verify_grant(grant, state_.judged()));
     LK_CHECK(answers(verified, offer));
-    state_.grants.put(std::move(verified), offer.is_certificate() ? GrantCache::Serves::kCertificateOnly
-                                                                  : GrantCache::Serves::kPlainKeyToo);
+    state_.grants.put(verified, offer.is_certificate() ? GrantCache::Serves::kCertificateOnly
+                                                       : GrantCache::Serves::kPlainKeyToo);
     return {};
 }
 

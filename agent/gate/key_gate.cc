@@ -68,7 +68,7 @@ void KeyGate::decide(const Shared& question) {
     if (standing != Standing::kCatchingUp) {
         const auto held = state_.grants.find(offer);
         const bool may_serve = !held.is_stale || standing == Standing::kOffline;
-        if (held.grant != nullptr && may_serve && still_holds(*held.grant, state_.judged()))
+        if (held.grant && may_serve && still_holds(*held.grant, state_.judged()))
             return allow(*question, *held.grant);
         if (standing == Standing::kOffline)
             return deny_alone(*question, "no broker, and no grant held for this key");
