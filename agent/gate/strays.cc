@@ -25,17 +25,20 @@ bool Strays::may_skip() {
 void Strays::look() {
     auto slow = slow_logins();
     if (may_skip() && slow.empty()) return;
-    if (std::exchange(is_looking_, true)) return;
+    if (is_looking_->exchange(true)) return;
     auto found = std::make_shared<Found>();
-    loop_.work(
-        [this, found, slow = std::move(slow)] {
+    loop_.look(
+        [this, found, slow = std::move(slow), had_seen = !seen_.empty(), is_looking = is_looking_] {
             found->strays = ender_.strays();
             for (const Stray& login : slow) {
                 if (ender_.is_without_session(login.monitor)) found->stuck.push_back(login);
             }
+            const bool is_due = had_seen || !found->strays.empty() || !found->stuck.empty();
+            if (!is_due) *is_looking = false;
+            return is_due;
         },
         [this, found] {
-            is_looking_ = false;
+            *is_looking_ = false;
             judge(*found);
         });
 }

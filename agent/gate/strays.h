@@ -6,6 +6,8 @@
 // wait two minutes for logind's answer. Whoever gets in is a new process: while none is started, a look now
 // and then is enough. The loop's thread only; the looking is the pool's.
 
+#include <atomic>
+#include <memory>
 #include <set>
 
 #include "agent/gate/session_book.h"
@@ -50,7 +52,7 @@ private:
     pid_t newest_ = 0; // process, at the last beat
     unsigned quiet_beats_ = 0;
     std::set<ProcessId> seen_; // at the last look
-    bool is_looking_ = false;
+    const std::shared_ptr<std::atomic<bool>> is_looking_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 } // namespace latchkey::agent

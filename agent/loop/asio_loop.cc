@@ -4,11 +4,10 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
-
 #include <chrono>
 
 #include "agent/log/log.h"
+#include "agent/loop/pool.h"
 
 namespace latchkey::agent {
 namespace {
@@ -27,30 +26,22 @@ void run_guarded(const std::function<void()>& job) {
 } // namespace
 
 struct AsioLoop::State {
-    State(boost::asio::io_context& context, boost::asio::thread_pool* everybodys)
-        : io(context), shared(everybodys) {}
-    boost::asio::thread_pool& threads() { // started by the first job: an idle agent has one thread
-        if (shared != nullptr) return *shared;
-        if (!pool) pool = std::make_unique<boost::asio::thread_pool>(kPoolThreads);
-        return *pool;
-    }
+    State(boost::asio::io_context& context, Pool* everybodys)
+        : io(context), own(kPoolThreads), pool(everybodys != nullptr ? *everybodys : own) {}
 
     boost::asio::io_context& io;
-    boost::asio::thread_pool* const shared;
-    std::unique_ptr<boost::asio::thread_pool> pool;
+    Pool own;
+    Pool& pool;
 };
 
-AsioLoop::AsioLoop(boost::asio::io_context& io, boost::asio::thread_pool* shared)
-    : state_(std::make_unique<State>(io, shared)) {}
+AsioLoop::AsioLoop(boost::asio::io_context& io, Pool* shared) : state_(std::make_unique<State>(io, shared)) {}
 
 AsioLoop::~AsioLoop() {
     stop();
 }
 
 void AsioLoop::stop() {
-    if (!state_->pool) return;
-    state_->pool->stop();
-    state_->pool->join();
+    state_->own.stop();
 }
 
 void AsioLoop::after(Micros delay, std::function<void()> then) {
@@ -62,10 +53,20 @@ void AsioLoop::after(Micros delay, std::function<void()> then) {
 }
 
 void AsioLoop::work(std::function<void()> job, std::function<void()> then) {
-    boost::asio::post(state_->threads(), [&io = state_->io, job = std::move(job), then = std::move(then),
-                                          guard = boost::asio::make_work_guard(state_->io)]() mutable {
-        run_guarded(job);
-        boost::asio::post(io, [then = std::move(then)] { run_guarded(then); });
+    look(
+        [job = std::move(job)] {
+            job();
+            return true;
+        },
+        std::move(then));
+}
+
+void AsioLoop::look(std::function<bool()> job, std::function<void()> then) {
+    state_->pool.post([&io = state_->io, job = std::move(job), then = std::move(then),
+                       guard = boost::asio::make_work_guard(state_->io)]() mutable {
+        bool is_due = true;
+        run_guarded([&] { is_due = job(); });
+        if (is_due) boost::asio::post(io, [then = std::move(then)] { run_guarded(then); });
     });
 }
 

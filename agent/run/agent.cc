@@ -86,7 +86,7 @@ void load_managed(AgentState& state, const StateFolder& folder,
 
 struct Agent::Parts {
     Parts(boost::asio::io_context& io, const Clock& clock, const AgentConfig& the_config,
-          std::unique_ptr<SessionEnder> the_ender, boost::asio::thread_pool* shared_pool)
+          std::unique_ptr<SessionEnder> the_ender, Pool* shared_pool)
         : config(the_config),
           folder(config.state_dir, std::filesystem::path(config.socket).parent_path()),
           helper(find_helper_user(config.helper_user)),
@@ -182,7 +182,7 @@ Agent::~Agent() {
 
 Result<std::unique_ptr<Agent>> Agent::make(boost::asio::io_context& io, const Clock& clock,
                                            const AgentConfig& config, std::unique_ptr<SessionEnder> ender,
-                                           boost::asio::thread_pool* shared_pool, Micros connect_time) {
+                                           Pool* shared_pool, Micros connect_time) {
     auto parts = std::make_unique<Parts>(io, clock, config, std::move(ender), shared_pool);
     AgentState& state = parts->state;
     auto found_pin = parts->folder.load_pin();

@@ -12,11 +12,11 @@
 
 namespace boost::asio {
 class io_context;
-class thread_pool;
 } // namespace boost::asio
 
 namespace latchkey::agent {
 
+class Pool;
 class SessionEnder;
 
 class Agent {
@@ -25,7 +25,7 @@ public:
     // agent/loop/asio_loop.h; connect_time: agent/hub_link/hub_link.h.
     static Result<std::unique_ptr<Agent>> make(boost::asio::io_context& io, const Clock& clock,
                                                const AgentConfig& config, std::unique_ptr<SessionEnder> ender,
-                                               boost::asio::thread_pool* shared_pool = nullptr,
+                                               Pool* shared_pool = nullptr,
                                                Micros connect_time = kConnectTime);
     ~Agent();
 

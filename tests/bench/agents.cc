@@ -11,7 +11,6 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +21,7 @@
 #include <vector>
 
 #include "agent/log/log.h"
+#include "agent/loop/pool.h"
 #include "agent/run/agent.h"
 #include "agent/sessions/sessions.h"
 
@@ -71,7 +71,6 @@ public:
         io_.stop();
         if (thread_.joinable()) thread_.join();
         pool_.stop();
-        pool_.join();
     }
 
     Status start(const std::filesystem::path& folder, unsigned first, unsigned count, Served& served) {
@@ -102,7 +101,7 @@ private:
     SystemClock clock_;
     boost::asio::io_context io_{1};
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
-    boost::asio::thread_pool pool_{kPoolThreads};
+    agent::Pool pool_{kPoolThreads};
     std::vector<std::unique_ptr<agent::Agent>> agents_;
     std::thread thread_;
 };
