@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/run/commands.h"
 
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@
 
 namespace latchkey::agent {
 namespace {
+
+constexpr int kSpareHeap = 32 * 1024;
 
 Result<AgentConfig> read_config(const ConfigChoice& choice) {
     if (choice.file.empty()) return load_config(kDefaultConfigFile, MissingFile::kMeansDefaults);
@@ -93,6 +96,10 @@ Status run_first_boot(const ConfigChoice& choice) {
 }
 
 Status run_agent(const ConfigChoice& choice, const RunArguments& arguments) {
+    // It waits most of the time, on one thread: one heap for all, and what a burst of logins took goes back.
+    ::mallopt(M_ARENA_MAX, 1);
+    ::mallopt(M_TRIM_THRESHOLD, kSpareHeap);
+    ::mallopt(M_TOP_PAD, kSpareHeap);
     LK_TRY(config, read_config(choice));
     set_up_log(config.log_level, arguments.is_foreground ? LogStamps::kOwn : LogStamps::kBySystemd);
     ::prctl(PR_SET_DUMPABLE, 0);     // no core dump with a key in it
