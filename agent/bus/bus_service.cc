@@ -17,6 +17,7 @@
 
 #include "agent/bus/caller.h"
 #include "agent/log/log.h"
+#include "agent/sessions/bus_probe.h"
 #include "core/base/unique_handle.h"
 
 namespace latchkey::agent::bus {
@@ -149,6 +150,7 @@ Error BusService::State::serve() {
         shown = view;
         news.clear(); // nobody could have been listening
     }
+    if (const auto there = find_system_bus(); !there) return there.error();
     auto object = BusObject::open(answers(), shown);
     if (!object) return object.error();
     say_good();

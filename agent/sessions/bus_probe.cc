@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,6 +39,13 @@ std::string first_words() {
 }
 
 } // namespace
+
+Status find_system_bus() {
+    const std::string path = socket_path();
+    struct stat facts {};
+    if (path.empty() || ::stat(path.c_str(), &facts) == 0 || errno != ENOENT) return {};
+    return fail(Code::kNotFound, "D-Bus: no such file: " + path);
+}
 
 Status probe_system_bus(const posix::Deadline& deadline) {
     const std::string path = socket_path();

@@ -9,6 +9,11 @@
 
 namespace latchkey::agent {
 
+// kNotFound: this machine has no system bus, as a container has none: its socket is not there. To learn that
+// from what sdbus-c++ throws costs an agent half a MiB for as long as it runs, in pages of the libraries and
+// of the unwinder's tables. An address other than a socket's path is not looked at.
+Status find_system_bus();
+
 // kUnavailable: nobody listens; kTimedOut: it hangs. An address other than a socket's path is not looked at.
 Status probe_system_bus(const posix::Deadline& deadline);
 
