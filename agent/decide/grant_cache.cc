@@ -39,7 +39,7 @@ void GrantCache::put(const VerifiedGrant& grant, Serves serves) {
     const Place place = place_of(grant.login, grant.key);
     Held fresh{HeldGrant(grant, common_of(grant)), serves, false};
     for (std::size_t i = place.begin; i < place.end; ++i) {
-        if (!held_[i].grant.has_digest(grant.digest)) continue;
+        if (held_[i].grant.digest() != grant.digest) continue;
         if (held_[i].serves == Serves::kPlainKeyToo) fresh.serves = Serves::kPlainKeyToo;
         held_[i] = std::move(fresh);
         return;
@@ -48,7 +48,7 @@ void GrantCache::put(const VerifiedGrant& grant, Serves serves) {
 }
 
 bool GrantCache::answers(const Held& held, const Offer& offer) {
-    return offer.is_certificate() ? held.grant.has_digest(offer.certificate_digest)
+    return offer.is_certificate() ? held.grant.digest() == offer.certificate_digest
                                   : held.serves == Serves::kPlainKeyToo;
 }
 

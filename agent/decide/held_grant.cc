@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "core/keys/openssl.h"
 #include "core/wire/reader.h"
 #include "core/wire/writer.h"
 
@@ -23,7 +24,6 @@ Bytes pack(const VerifiedGrant& grant) {
     wire::Writer writer;
     writer.string(grant.login.str());
     writer.string(grant.key.str());
-    writer.string(ByteView(grant.digest));
     writer.string(grant.user.str());
     writer.string(ByteView(grant.certificate));
     writer.string(ByteView(grant.statement));
@@ -51,11 +51,11 @@ std::string_view HeldGrant::key() const {
     return as_text(next(reader));
 }
 
-bool HeldGrant::has_digest(ByteView digest) const {
+Bytes HeldGrant::digest() const {
     wire::Reader reader(packed_);
-    next(reader);
-    next(reader);
-    return equal(next(reader), digest);
+    for (int field = 0; field < 3; ++field) next(reader);
+    const keys::Sha256 digest = keys::sha256(next(reader));
+    return {digest.begin(), digest.end()};
 }
 
 VerifiedGrant HeldGrant::facts() const {
@@ -63,7 +63,6 @@ VerifiedGrant HeldGrant::facts() const {
     VerifiedGrant grant;
     grant.login = next_name<Login>(reader);
     grant.key = next_name<Fingerprint>(reader);
-    grant.digest = to_bytes(next(reader));
     grant.user = next_name<UserName>(reader);
     grant.ca = common_->ca;
     grant.issued_at = issued_at_;
@@ -77,9 +76,10 @@ VerifiedGrant HeldGrant::facts() const {
 VerifiedGrant HeldGrant::whole() const {
     VerifiedGrant grant = facts();
     wire::Reader reader(packed_);
-    for (int field = 0; field < 4; ++field) next(reader);
+    for (int field = 0; field < 3; ++field) next(reader);
     grant.certificate = to_bytes(next(reader));
     grant.statement = to_bytes(next(reader));
+    grant.digest = digest();
     grant.lines = common_->lines;
     return grant;
 }

@@ -29,14 +29,15 @@ public:
     std::string_view login() const;
     std::string_view key() const;
     Micros ends_at() const { return ends_at_; }
-    bool has_digest(ByteView digest) const;
+    Bytes digest() const; // worked out from the certificate
 
     VerifiedGrant whole() const;
-    // As whole() without certificate, statement and lines, a tenth of the work: enough for still_holds().
+    // As whole() without digest, certificate, statement and lines, a tenth of the work: enough for
+    // still_holds().
     VerifiedGrant facts() const;
 
 private:
-    Bytes packed_; // login, key, digest, user, certificate, statement
+    Bytes packed_; // login, key, user, certificate, statement
     std::shared_ptr<const Common> common_;
     Micros issued_at_;
     Micros ends_at_;
