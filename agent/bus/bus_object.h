@@ -30,7 +30,10 @@ struct View {
     Epoch epoch;
     Micros last_heartbeat; // broker time; 0: none yet
     Micros clock_offset;   // broker time minus ours
-    bool operator==(const View&) const = default;
+    // Whether nothing has changed that listeners are told; the rest is for who asks.
+    bool tells_the_same_as(const View& other) const {
+        return is_connected == other.is_connected && epoch == other.epoch;
+    }
 };
 
 // One revocation that has taken effect here. Names nobody: every local user may hear it.

@@ -155,9 +155,10 @@ Error BusService::State::serve() {
     if (!object) return object.error();
     say_good();
     while (!is_stopping()) {
+        // First, so that who asks now is shown what was published without waking this thread.
+        if (const auto told = deliver(**object); !told) return told.error();
         const auto more = (*object)->process();
         if (!more) return more.error();
-        if (const auto told = deliver(**object); !told) return told.error();
         if (*more) continue;
         if (const auto waited = wait_for_work(**object); !waited) return waited.error();
     }
@@ -235,8 +236,9 @@ void BusService::stop() {
 void BusService::publish(const View& view) {
     {
         const std::lock_guard lock(state_->mutex);
-        if (state_->view == view) return;
+        const bool is_quiet = state_->view.tells_the_same_as(view);
         state_->view = view;
+        if (is_quiet) return; // at each heartbeat
     }
     state_->wake_thread();
 }

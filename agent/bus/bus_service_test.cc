@@ -226,7 +226,8 @@ TEST_F(BusServiceTest, ShowsWhatIsPublishedAndTellsOnlyWhatChangesSeldom) {
     EXPECT_TRUE(client.property<bool>("Connected"));
     EXPECT_EQ(client.property<std::uint64_t>("LastHeartbeat"), 1'000'000U);
     EXPECT_EQ(client.property<std::int64_t>("ClockOffset"), -3);
-    service_->publish({true, {0}, {2'000'000}, {4}}); // told to nobody
+    service_->publish({true, {0}, {2'000'000}, {4}}); // told to nobody, and shown to who asks
+    EXPECT_EQ(client.property<std::uint64_t>("LastHeartbeat"), 2'000'000U);
     service_->publish({true, {8}, {2'000'000}, {4}});
     service_->tell({{8}, "user", 2});
     service_->tell_trust_changed();
