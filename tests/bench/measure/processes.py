@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the kernel says of a process: its children, its processor time, its memory."""
 
+import collections
 import re
 import time
 from pathlib import Path
@@ -21,6 +22,18 @@ def cpu_seconds(pids):
 def pss_kib(pid):
     """Its memory, with its share of what it shares."""
     return int(PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())[1])
+
+
+def pss_by_part(pid):
+    """The same by file, heap and stack, in KiB, largest first."""
+    parts = collections.Counter()
+    part = None
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if PSS.match(line):
+            parts[part] += int(PSS.match(line)[1])
+        elif re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            part = Path((line.split(maxsplit=5) + ["other"])[5]).name
+    return parts.most_common()
 
 
 def wake_ups(pid):

@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from support.keys import KeyPair
 from support.place import descendants
 from support.wait import wait_for
 
-from .processes import pss_kib, wake_ups
+from .processes import pss_by_part, pss_kib, wake_ups
 from .programs import sized
 from .stand import made_up_keys, new_stand
 from .table import Figure
@@ -111,6 +112,8 @@ def idle_agent():
         time.sleep(IDLE_SECONDS)
         wakes = (wake_ups(agent) - before) / (IDLE_SECONDS / HEARTBEAT)
         ours, floor = pss_kib(agent), pss_kib(sshd)
+        for name, pid in ("agent", agent), ("sshd", sshd):
+            print(f"{name}, KiB:", *(f"{part} {kib}" for part, kib in pss_by_part(pid) if kib >= 16), sep="\n  ", file=sys.stderr)
     return [
         Figure.at_most("12", f"the agent's memory (PSS) with {GRANTS:,} grants, beside an idle sshd listener",
                        f"{ours:,} KiB", f"{floor:,} KiB", ours / floor, 1.5),
