@@ -76,8 +76,9 @@ struct BusService::State : std::enable_shared_from_this<BusService::State> {
     UniqueFd wake{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 
     std::mutex mutex;
-    std::condition_variable changed; // an answer is here, or stop
+    std::condition_variable changed; // an answer is here, a bus, or stop
     bool stopping = false;
+    bool is_missing = false; // the bus, and lk-bus sleeps until look() finds it
     View view;
     std::deque<News> news;
 
@@ -137,7 +138,14 @@ void BusService::State::run() {
         if (is_stopping()) return;
         say_trouble(why);
         if (std::exchange(is_up, false)) pause = kFirstPause;
+        const bool is_there = find_system_bus().has_value();
         std::unique_lock lock(mutex);
+        is_missing = !is_there;
+        if (is_missing) {
+            changed.wait(lock, [this] { return stopping || !is_missing; });
+            pause = kFirstPause;
+            continue;
+        }
         changed.wait_for(lock, to_chrono(pause), [this] { return stopping; });
         pause = std::min(Micros{pause.value * 2}, kLongestPause);
     }
@@ -231,6 +239,19 @@ void BusService::stop() {
     state_->changed.notify_all();
     state_->wake_thread();
     if (thread_.joinable()) thread_.join();
+}
+
+void BusService::look() {
+    {
+        const std::lock_guard lock(state_->mutex);
+        if (!state_->is_missing) return;
+    }
+    if (!find_system_bus()) return;
+    {
+        const std::lock_guard lock(state_->mutex);
+        state_->is_missing = false;
+    }
+    state_->changed.notify_all();
 }
 
 void BusService::publish(const View& view) {

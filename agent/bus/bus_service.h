@@ -41,6 +41,7 @@ public:
 
     void start();
     void stop(); // from then on the desk is not called
+    void look(); // at each beat: for a bus, where there was none
     void publish(const View& view);
     void tell(Revoked revoked);
     void tell_trust_changed();

@@ -286,7 +286,9 @@ TEST_F(BusServiceTest, TakesAMachineWithoutABusForWhatItIsAndComesWhenThereIsOne
     start_service();
     ASSERT_TRUE(board_.becomes([](const Board& b) { return b.troubles.size() == 1; }));
     EXPECT_THAT(last_trouble(), IsEmpty());
+    service_->look();
     bus_.start();
+    service_->look();
     EXPECT_TRUE(comes_up(1));
 }
 

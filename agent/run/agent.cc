@@ -140,6 +140,7 @@ struct Agent::Parts {
         keeper.try_again();
         keeper.collect_uses();
         if (link) link->beat();
+        if (bus) bus->look();
         posix::notify_alive();
     }
 
