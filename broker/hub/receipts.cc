@@ -71,8 +71,8 @@ Status Hub::State::take_receipt(const LinkPtr& link, const protocol::Frame& fram
         return fail(Code::kTooLarge, "a receipt with an endless complaint");
     if (receipt.signature.size() > kMaxSignature)
         return fail(Code::kTooLarge, "a receipt with an endless signature");
-    const bool is_told_again = receipt.epoch <= link->vm->confirmed_epoch && receipt.trouble.empty() &&
-                               receipt.sessions_found == 0;
+    const bool is_told_again =
+        receipt.epoch <= link->vm->confirmed_epoch && receipt.trouble.empty() && receipt.sessions_found == 0;
     receipts.push_back({link, std::move(receipt), 0});
     if (!is_told_again) {
         start_writing_receipts();
