@@ -153,7 +153,7 @@ asio::awaitable<Status> Hub::State::welcome(LinkPtr link, keys::RawEd25519 key, 
     std::optional<Result<Standing>> read;
     if (!link->vm) {
         Newcomer newcomer{key, missed};
-        auto met = co_await arrivals.ask(std::move(newcomer), waiting_count);
+        auto met = co_await arrivals.ask(newcomer, waiting_count);
         if (!met) co_return co_await refuse(link, met.error());
         if (!met->vm) co_return co_await refuse(link, unknown_key());
         take_vm(*link, std::move(*met->vm));
