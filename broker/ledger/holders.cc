@@ -56,7 +56,7 @@ Result<std::optional<Holding>> find_holding(Transaction& t, const Fingerprint& k
     Holding holding;
     for (const Row& row : rows.rows) {
         Columns columns(row);
-        holding.policy_count = columns.number();
+        holding.policy_count = static_cast<std::uint64_t>(columns.integer()); // under no MAC: no key's fault
         holding.epoch = take_epoch(columns);
         if (!take_holder(t, columns, holder)) continue;
         if (columns.is_null()) break;                                                // no certificate
